@@ -1,0 +1,1 @@
+"""The desk: the admin's pages, one file each."""

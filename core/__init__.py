@@ -1,0 +1,1 @@
+"""What two packages share; imports none of them."""

@@ -1,0 +1,70 @@
+"""psycopg pools and per-connection set-up; driver errors become ours here."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from contextlib import contextmanager
+from typing import Any
+
+import psycopg
+from pgvector.psycopg import register_vector
+from psycopg import Connection
+from psycopg_pool import ConnectionPool, PoolTimeout
+
+from core.errors import DatabaseUnavailable
+
+CONNECT_TIMEOUT_S = 2.0  # a person waits: with Postgres away an error comes within two seconds
+
+
+class Database:
+    """
+    A pool of connections to one database.
+
+    Open it after forking, close it when done. `connect()` yields one connection in one
+    transaction: committed when the block ends, rolled back when it raises.
+    """
+
+    def __init__(self, dsn: str, *, max_size: int = 8) -> None:
+        self._pool: ConnectionPool[Connection[Any]] = ConnectionPool(
+            dsn,
+            min_size=1,
+            max_size=max_size,
+            open=False,
+            configure=_configure,
+            check=ConnectionPool.check_connection,
+            timeout=CONNECT_TIMEOUT_S,
+            kwargs={"connect_timeout": 2},
+        )
+
+    def open(self) -> Database:
+        """Start the pool's threads and return self; connections are made in the background."""
+        self._pool.open(wait=False)
+        return self
+
+    def close(self) -> None:
+        """Give all connections back and stop the pool's threads."""
+        self._pool.close()
+
+    @contextmanager
+    def connect(self) -> Iterator[Connection[Any]]:
+        """
+        Yield a connection in a transaction.
+
+        Raises:
+            DatabaseUnavailable: Postgres can't be reached, or went away in the middle.
+        """
+        try:
+            with self._pool.connection() as conn:
+                yield conn
+        except (PoolTimeout, psycopg.OperationalError) as exc:
+            raise DatabaseUnavailable(
+                "the database can't be reached; check `ratchet status`, then try again"
+            ) from exc
+
+
+def _configure(conn: Connection[Any]) -> None:
+    # A database that is not migrated yet has no vector type; migrations run without it.
+    if conn.execute("SELECT 1 FROM pg_type WHERE typname = 'vector'").fetchone():
+        register_vector(conn)
+        conn.execute("SET hnsw.iterative_scan = 'strict_order'")
+    conn.commit()

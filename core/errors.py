@@ -1,0 +1,87 @@
+"""One tree of errors; every message says what happened, to which id, and what to do."""
+
+from __future__ import annotations
+
+
+class RatchetError(Exception):
+    """Base of all errors a person may see; its text is one clear line."""
+
+    exit_code = 1
+
+
+class ConfigurationError(RatchetError):
+    """A setting, path or port is unusable; nothing was started."""
+
+    exit_code = 2
+
+
+class StackError(RatchetError):
+    """A process of the local stack did not start, stop or answer."""
+
+    exit_code = 3
+
+
+class DatabaseUnavailable(RatchetError):
+    """Postgres could not be reached; nothing was written."""
+
+    exit_code = 4
+
+
+class ModelUnavailable(RatchetError):
+    """The vLLM server could not be reached or broke off."""
+
+    exit_code = 5
+
+
+class MigrationError(RatchetError):
+    """A migration is missing, changed or failed; its name is in the text."""
+
+    exit_code = 6
+
+
+class NotFound(RatchetError):
+    """No row has this id, or it is not the asker's to see."""
+
+    exit_code = 7
+
+
+class TurnNotFound(NotFound):
+    """No turn has this id, or it belongs to somebody else."""
+
+
+class NotAllowed(RatchetError):
+    """The asker lacks the role for this."""
+
+    exit_code = 8
+
+
+class InvalidInput(RatchetError):
+    """What was sent can't be used; the text says which part and why."""
+
+    exit_code = 9
+
+
+class DocumentError(InvalidInput):
+    """One file can't be ingested; the others go on."""
+
+
+class AdapterError(RatchetError):
+    """An adapter's files are corrupt, unsafe or of the wrong shape."""
+
+    exit_code = 10
+
+
+class TrainingError(RatchetError):
+    """A training run can't go on; the run's row says why."""
+
+    exit_code = 11
+
+
+class LeaseLost(TrainingError):
+    """Another worker holds this run now; the caller must stop without writing."""
+
+
+class EmbeddingError(RatchetError):
+    """The embedding model is missing or its dimension differs from the column's."""
+
+    exit_code = 12

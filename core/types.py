@@ -1,0 +1,264 @@
+"""The values that travel between rooms: frozen, named in the field's own terms."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, field
+from datetime import datetime
+from enum import StrEnum
+from typing import Any, Literal, TypedDict
+from uuid import UUID
+
+
+class Message(TypedDict):
+    """One chat message exactly as it is sent to the model."""
+
+    role: Literal["system", "user", "assistant"]
+    content: str
+
+
+class Rating(StrEnum):
+    """A thumb; CLEARED is a thumb taken back."""
+
+    UP = "up"
+    DOWN = "down"
+    CLEARED = "cleared"
+
+
+class Reason(StrEnum):
+    """Why an answer was disliked, as the customer ticks it."""
+
+    INCORRECT = "incorrect"
+    INCOMPLETE = "incomplete"
+    NOT_GROUNDED = "not_grounded"
+    OUTDATED = "outdated"
+    TONE = "tone"
+    TOO_LONG = "too_long"
+    NOT_MY_QUESTION = "not_my_question"
+
+
+class TurnStatus(StrEnum):
+    """Where one answer stands; only STREAMING may still change."""
+
+    STREAMING = "streaming"
+    COMPLETE = "complete"
+    STOPPED = "stopped"
+    FAILED = "failed"
+
+
+class Verdict(StrEnum):
+    """What an admin found to be at fault in an answer."""
+
+    ANSWER_FINE = "answer_fine"
+    KNOWLEDGE_GAP = "knowledge_gap"
+    STALE_ARTICLE = "stale_article"
+    RETRIEVAL_MISS = "retrieval_miss"
+    UNGROUNDED = "ungrounded"
+    TONE_OR_POLICY = "tone_or_policy"
+    SHOULD_HAND_OFF = "should_hand_off"
+
+
+class CorrectionStatus(StrEnum):
+    """PROPOSED by a customer, APPROVED or REJECTED by an admin."""
+
+    PROPOSED = "proposed"
+    APPROVED = "approved"
+    REJECTED = "rejected"
+
+
+class PairKind(StrEnum):
+    """Which honest comparison a preference pair comes from."""
+
+    CORRECTION = "correction"
+    LIKED_OVER_DISLIKED = "liked_over_disliked"
+
+
+class RunState(StrEnum):
+    """The life of a training run; the last three are final."""
+
+    QUEUED = "queued"
+    FREEZING = "freezing"
+    FITTING = "fitting"
+    GATING = "gating"
+    DEPLOYING = "deploying"
+    PROMOTED = "promoted"
+    REJECTED = "rejected"
+    FAILED = "failed"
+
+    @property
+    def is_final(self) -> bool:
+        """Whether the run can no longer change."""
+        return self in (RunState.PROMOTED, RunState.REJECTED, RunState.FAILED)
+
+
+class DeploymentKind(StrEnum):
+    """How an adapter became the live one."""
+
+    PROMOTE = "promote"
+    ROLLBACK = "rollback"
+
+
+@dataclass(frozen=True, slots=True)
+class Passage:
+    """One chunk as the model saw it; `rank` counts from 1 and is its citation number."""
+
+    rank: int
+    chunk_id: int | None
+    document_id: UUID | None
+    uri: str
+    title: str
+    heading: str  # "Returns > How long", empty when the chunk stands under the title
+    body: str
+    score: float  # fused score of the search, higher is better
+    similarity: float  # cosine in [-1, 1] to the query; the "nothing relevant" test reads it
+    dense_rank: int | None
+    text_rank: int | None
+
+
+@dataclass(frozen=True, slots=True)
+class Timings:
+    """Milliseconds spent in one turn; None where the turn did not get that far."""
+
+    retrieval_ms: float | None = None
+    first_token_ms: float | None = None
+    total_ms: float | None = None
+
+
+@dataclass(frozen=True, slots=True)
+class Turn:
+    """One question and its answer, with the exact messages the model saw."""
+
+    id: UUID
+    conversation_id: UUID
+    position: int  # 0, 1, 2 … within the conversation
+    question: str
+    messages: list[Message]
+    answer: str
+    status: TurnStatus
+    adapter: str | None  # None: the base model answered
+    base_model: str
+    prompt_version: str
+    retrieval_ms: float | None
+    first_token_ms: float | None
+    total_ms: float | None
+    prompt_tokens: int | None
+    completion_tokens: int | None
+    created_at: datetime
+    superseded_at: datetime | None  # set when regenerated or edited away
+
+
+@dataclass(frozen=True, slots=True)
+class Conversation:
+    """A customer's thread of turns."""
+
+    id: UUID
+    owner_id: UUID
+    title: str
+    created_at: datetime
+    updated_at: datetime
+
+
+@dataclass(frozen=True, slots=True)
+class Feedback:
+    """One thumb as stored; rows are only ever appended."""
+
+    id: UUID
+    turn_id: UUID
+    rater_id: UUID
+    rating: Rating
+    reasons: list[str]
+    comment: str
+    rated_at: datetime
+
+
+@dataclass(frozen=True, slots=True)
+class Correction:
+    """What an answer should have said, and who says so."""
+
+    id: UUID
+    turn_id: UUID
+    author_id: UUID
+    by_admin: bool
+    body: str
+    status: CorrectionStatus
+    created_at: datetime
+
+
+@dataclass(frozen=True, slots=True)
+class PreferencePair:
+    """Two answers to the same messages, the first preferred; `messages` ends with the question."""
+
+    id: UUID
+    kind: PairKind
+    turn_id: UUID
+    conversation_id: UUID
+    rater_id: UUID
+    messages: list[Message]
+    chosen: str
+    rejected: str
+    provenance: dict[str, Any] = field(default_factory=dict)
+
+
+@dataclass(frozen=True, slots=True)
+class TrainingRun:
+    """One attempt to learn; a row with a lease and a fencing token."""
+
+    id: UUID
+    state: RunState
+    trigger: str  # "command" | "button" | "beat" | "threshold"
+    attempt: int  # 1 … max_attempts
+    lease_token: int  # grows with every lease; a writer with an old token is refused
+    lease_expires_at: datetime | None
+    progress: dict[str, Any]  # {"step", "total_steps", "loss", "margin", "message"}
+    dataset_id: UUID | None
+    adapter_name: str | None
+    reasons: list[str]
+    error: str
+    created_at: datetime
+    started_at: datetime | None
+    finished_at: datetime | None
+
+
+@dataclass(frozen=True, slots=True)
+class TrainingStep:
+    """One logged optimiser step of a run."""
+
+    step: int
+    loss: float
+    margin: float
+    accuracy: float
+
+
+@dataclass(frozen=True, slots=True)
+class Adapter:
+    """A trained LoRA on disk, named once and never overwritten."""
+
+    id: UUID
+    name: str  # "support-v0007"
+    version: int
+    run_id: UUID | None
+    path: str  # absolute directory that vLLM reads
+    sha256: str  # over the sorted files' hashes
+    base_model: str
+    rank: int
+    created_at: datetime
+
+
+@dataclass(frozen=True, slots=True)
+class GateReport:
+    """Whether a candidate may replace the live adapter, and why not if not."""
+
+    passed: bool
+    reasons: list[str]
+    figures: dict[str, Any]
+
+
+@dataclass(frozen=True, slots=True)
+class Deployment:
+    """One row of the deployment log; the newest row is what is live."""
+
+    id: int
+    adapter_name: str | None  # None: the base model is live
+    kind: DeploymentKind
+    actor: str
+    reason: str
+    created_at: datetime

@@ -1,0 +1,1 @@
+"""Ordered SQL files and the runner that applies them."""

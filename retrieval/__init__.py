@@ -1,0 +1,1 @@
+"""Articles in, ranked passages and prompt messages out."""

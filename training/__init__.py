@@ -1,0 +1,1 @@
+"""Feedback in, a gated and deployed LoRA adapter out."""

@@ -1,0 +1,1 @@
+"""Celery: a clock and hands; Postgres holds the truth."""
