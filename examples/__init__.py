@@ -1,0 +1,1 @@
+"""The sample company, its simulated customers and the small demo model."""
