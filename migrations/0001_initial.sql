@@ -43,14 +43,18 @@ CREATE TABLE conversations (
 );
 CREATE INDEX conversations_owner ON conversations (owner_id, updated_at DESC);
 
+-- convert_to counts as stable, a generated column wants immutable; UTF8 is fixed here.
+CREATE FUNCTION sha256_hex(body jsonb) RETURNS text
+    LANGUAGE sql IMMUTABLE PARALLEL SAFE STRICT
+    RETURN encode(sha256(convert_to(body::text, 'UTF8')), 'hex');
+
 CREATE TABLE turns (
     id                uuid PRIMARY KEY,
     conversation_id   uuid NOT NULL REFERENCES conversations ON DELETE CASCADE,
     position          integer NOT NULL CHECK (position >= 0),
     question          text NOT NULL,
     messages          jsonb NOT NULL,
-    messages_sha256   text GENERATED ALWAYS AS
-                          (encode(sha256(convert_to(messages::text, 'UTF8')), 'hex')) STORED,
+    messages_sha256   text GENERATED ALWAYS AS (sha256_hex(messages)) STORED,
     answer            text NOT NULL DEFAULT '',
     status            text NOT NULL DEFAULT 'streaming'
                           CHECK (status IN ('streaming', 'complete', 'stopped', 'failed')),

@@ -1,0 +1,365 @@
+-- The sum of all migrations, for reading; a test proves it equal.
+-- Made by `python -m migrations.dump DSN` on a migrated database; don't edit.
+
+CREATE EXTENSION IF NOT EXISTS vector WITH SCHEMA public;
+
+CREATE FUNCTION public.sha256_hex(body jsonb) RETURNS text
+    LANGUAGE sql IMMUTABLE STRICT PARALLEL SAFE
+    RETURN encode(sha256(convert_to((body)::text, 'UTF8'::name)), 'hex'::text);
+
+CREATE SEQUENCE public.adapter_version
+    START WITH 1
+    INCREMENT BY 1
+    NO MINVALUE
+    NO MAXVALUE
+    CACHE 1;
+
+CREATE TABLE public.adapters (
+    id uuid DEFAULT uuidv7() NOT NULL,
+    name text NOT NULL,
+    version integer NOT NULL,
+    run_id uuid,
+    path text NOT NULL,
+    sha256 text NOT NULL,
+    base_model text NOT NULL,
+    rank integer NOT NULL,
+    created_at timestamp with time zone DEFAULT now() NOT NULL,
+    CONSTRAINT adapters_rank_check CHECK ((rank > 0))
+);
+
+CREATE TABLE public.chunks (
+    id bigint NOT NULL,
+    document_id uuid NOT NULL,
+    "position" integer NOT NULL,
+    heading_path text[] DEFAULT '{}'::text[] NOT NULL,
+    body text NOT NULL,
+    n_tokens integer NOT NULL,
+    embedding public.halfvec(384) NOT NULL,
+    lexemes tsvector NOT NULL,
+    CONSTRAINT chunks_body_check CHECK ((body <> ''::text)),
+    CONSTRAINT chunks_n_tokens_check CHECK ((n_tokens > 0)),
+    CONSTRAINT chunks_position_check CHECK (("position" >= 0))
+);
+
+ALTER TABLE public.chunks ALTER COLUMN id ADD GENERATED ALWAYS AS IDENTITY (
+    SEQUENCE NAME public.chunks_id_seq
+    START WITH 1
+    INCREMENT BY 1
+    NO MINVALUE
+    NO MAXVALUE
+    CACHE 1
+);
+
+CREATE TABLE public.conversations (
+    id uuid NOT NULL,
+    owner_id uuid NOT NULL,
+    title text DEFAULT ''::text NOT NULL,
+    created_at timestamp with time zone DEFAULT now() NOT NULL,
+    updated_at timestamp with time zone DEFAULT now() NOT NULL,
+    deleted_at timestamp with time zone
+);
+
+CREATE TABLE public.corrections (
+    id uuid DEFAULT uuidv7() NOT NULL,
+    turn_id uuid NOT NULL,
+    author_id uuid NOT NULL,
+    by_admin boolean NOT NULL,
+    body text NOT NULL,
+    status text NOT NULL,
+    created_at timestamp with time zone DEFAULT clock_timestamp() NOT NULL,
+    CONSTRAINT corrections_body_check CHECK ((btrim(body) <> ''::text)),
+    CONSTRAINT corrections_status_check CHECK ((status = ANY (ARRAY['proposed'::text, 'approved'::text, 'rejected'::text])))
+);
+
+CREATE TABLE public.feedback (
+    id uuid DEFAULT uuidv7() NOT NULL,
+    turn_id uuid NOT NULL,
+    rater_id uuid NOT NULL,
+    rating text NOT NULL,
+    reasons text[] DEFAULT '{}'::text[] NOT NULL,
+    comment text DEFAULT ''::text NOT NULL,
+    rated_at timestamp with time zone DEFAULT clock_timestamp() NOT NULL,
+    CONSTRAINT feedback_rating_check CHECK ((rating = ANY (ARRAY['up'::text, 'down'::text, 'cleared'::text]))),
+    CONSTRAINT feedback_reasons_check CHECK ((reasons <@ ARRAY['incorrect'::text, 'incomplete'::text, 'not_grounded'::text, 'outdated'::text, 'tone'::text, 'too_long'::text, 'not_my_question'::text]))
+);
+
+CREATE VIEW public.current_feedback AS
+ SELECT id,
+    turn_id,
+    rater_id,
+    rating,
+    reasons,
+    comment,
+    rated_at
+   FROM ( SELECT DISTINCT ON (feedback.turn_id, feedback.rater_id) feedback.id,
+            feedback.turn_id,
+            feedback.rater_id,
+            feedback.rating,
+            feedback.reasons,
+            feedback.comment,
+            feedback.rated_at
+           FROM public.feedback
+          ORDER BY feedback.turn_id, feedback.rater_id, feedback.rated_at DESC, feedback.id DESC) newest
+  WHERE (rating <> 'cleared'::text);
+
+CREATE TABLE public.datasets (
+    id uuid NOT NULL,
+    path text NOT NULL,
+    sha256 text NOT NULL,
+    n_train integer NOT NULL,
+    n_heldout integer NOT NULL,
+    manifest jsonb NOT NULL,
+    created_at timestamp with time zone DEFAULT now() NOT NULL,
+    CONSTRAINT datasets_n_heldout_check CHECK ((n_heldout >= 0)),
+    CONSTRAINT datasets_n_train_check CHECK ((n_train >= 0))
+);
+
+CREATE TABLE public.deployments (
+    id bigint NOT NULL,
+    adapter text,
+    kind text NOT NULL,
+    actor text NOT NULL,
+    reason text DEFAULT ''::text NOT NULL,
+    created_at timestamp with time zone DEFAULT now() NOT NULL,
+    CONSTRAINT deployments_kind_check CHECK ((kind = ANY (ARRAY['promote'::text, 'rollback'::text])))
+);
+
+ALTER TABLE public.deployments ALTER COLUMN id ADD GENERATED ALWAYS AS IDENTITY (
+    SEQUENCE NAME public.deployments_id_seq
+    START WITH 1
+    INCREMENT BY 1
+    NO MINVALUE
+    NO MAXVALUE
+    CACHE 1
+);
+
+CREATE TABLE public.documents (
+    id uuid DEFAULT uuidv7() NOT NULL,
+    collection text DEFAULT 'help'::text NOT NULL,
+    uri text NOT NULL,
+    title text NOT NULL,
+    media_type text NOT NULL,
+    body text NOT NULL,
+    content_sha256 text NOT NULL,
+    created_at timestamp with time zone DEFAULT now() NOT NULL,
+    updated_at timestamp with time zone DEFAULT now() NOT NULL
+);
+
+CREATE TABLE public.gate_reports (
+    id uuid DEFAULT uuidv7() NOT NULL,
+    run_id uuid NOT NULL,
+    adapter text NOT NULL,
+    baseline text,
+    passed boolean NOT NULL,
+    reasons text[] NOT NULL,
+    figures jsonb NOT NULL,
+    created_at timestamp with time zone DEFAULT now() NOT NULL
+);
+
+CREATE TABLE public.reviews (
+    id uuid DEFAULT uuidv7() NOT NULL,
+    turn_id uuid NOT NULL,
+    verdict text NOT NULL,
+    note text DEFAULT ''::text NOT NULL,
+    reviewer_id uuid NOT NULL,
+    created_at timestamp with time zone DEFAULT clock_timestamp() NOT NULL,
+    CONSTRAINT reviews_verdict_check CHECK ((verdict = ANY (ARRAY['answer_fine'::text, 'knowledge_gap'::text, 'stale_article'::text, 'retrieval_miss'::text, 'ungrounded'::text, 'tone_or_policy'::text, 'should_hand_off'::text])))
+);
+
+CREATE TABLE public.schema_migrations (
+    name text NOT NULL,
+    sha256 text NOT NULL,
+    applied_at timestamp with time zone DEFAULT clock_timestamp() NOT NULL
+);
+
+CREATE TABLE public.training_runs (
+    id uuid NOT NULL,
+    state text DEFAULT 'queued'::text NOT NULL,
+    trigger text NOT NULL,
+    period text,
+    attempt integer DEFAULT 0 NOT NULL,
+    lease_token bigint DEFAULT 0 NOT NULL,
+    lease_expires_at timestamp with time zone,
+    progress jsonb DEFAULT '{}'::jsonb NOT NULL,
+    dataset_id uuid,
+    reasons text[] DEFAULT '{}'::text[] NOT NULL,
+    error text DEFAULT ''::text NOT NULL,
+    created_at timestamp with time zone DEFAULT now() NOT NULL,
+    started_at timestamp with time zone,
+    finished_at timestamp with time zone,
+    CONSTRAINT training_runs_state_check CHECK ((state = ANY (ARRAY['queued'::text, 'freezing'::text, 'fitting'::text, 'gating'::text, 'deploying'::text, 'promoted'::text, 'rejected'::text, 'failed'::text]))),
+    CONSTRAINT training_runs_trigger_check CHECK ((trigger = ANY (ARRAY['command'::text, 'button'::text, 'beat'::text, 'threshold'::text])))
+);
+
+CREATE TABLE public.training_steps (
+    run_id uuid NOT NULL,
+    step integer NOT NULL,
+    loss real NOT NULL,
+    margin real NOT NULL,
+    accuracy real NOT NULL
+);
+
+CREATE TABLE public.turn_passages (
+    turn_id uuid NOT NULL,
+    rank integer NOT NULL,
+    chunk_id bigint,
+    document_id uuid,
+    uri text NOT NULL,
+    title text NOT NULL,
+    heading text NOT NULL,
+    body text NOT NULL,
+    score real NOT NULL,
+    similarity real NOT NULL,
+    dense_rank integer,
+    text_rank integer,
+    CONSTRAINT turn_passages_rank_check CHECK ((rank >= 1))
+);
+
+CREATE TABLE public.turns (
+    id uuid NOT NULL,
+    conversation_id uuid NOT NULL,
+    "position" integer NOT NULL,
+    question text NOT NULL,
+    messages jsonb NOT NULL,
+    messages_sha256 text GENERATED ALWAYS AS (public.sha256_hex(messages)) STORED,
+    answer text DEFAULT ''::text NOT NULL,
+    status text DEFAULT 'streaming'::text NOT NULL,
+    adapter text,
+    base_model text NOT NULL,
+    prompt_version text NOT NULL,
+    retrieval_ms real,
+    first_token_ms real,
+    total_ms real,
+    prompt_tokens integer,
+    completion_tokens integer,
+    created_at timestamp with time zone DEFAULT now() NOT NULL,
+    superseded_at timestamp with time zone,
+    CONSTRAINT turns_position_check CHECK (("position" >= 0)),
+    CONSTRAINT turns_status_check CHECK ((status = ANY (ARRAY['streaming'::text, 'complete'::text, 'stopped'::text, 'failed'::text])))
+);
+
+ALTER TABLE ONLY public.adapters
+    ADD CONSTRAINT adapters_name_key UNIQUE (name);
+
+ALTER TABLE ONLY public.adapters
+    ADD CONSTRAINT adapters_pkey PRIMARY KEY (id);
+
+ALTER TABLE ONLY public.adapters
+    ADD CONSTRAINT adapters_version_key UNIQUE (version);
+
+ALTER TABLE ONLY public.chunks
+    ADD CONSTRAINT chunks_document_id_position_key UNIQUE (document_id, "position");
+
+ALTER TABLE ONLY public.chunks
+    ADD CONSTRAINT chunks_pkey PRIMARY KEY (id);
+
+ALTER TABLE ONLY public.conversations
+    ADD CONSTRAINT conversations_pkey PRIMARY KEY (id);
+
+ALTER TABLE ONLY public.corrections
+    ADD CONSTRAINT corrections_pkey PRIMARY KEY (id);
+
+ALTER TABLE ONLY public.datasets
+    ADD CONSTRAINT datasets_pkey PRIMARY KEY (id);
+
+ALTER TABLE ONLY public.deployments
+    ADD CONSTRAINT deployments_pkey PRIMARY KEY (id);
+
+ALTER TABLE ONLY public.documents
+    ADD CONSTRAINT documents_collection_uri_key UNIQUE (collection, uri);
+
+ALTER TABLE ONLY public.documents
+    ADD CONSTRAINT documents_pkey PRIMARY KEY (id);
+
+ALTER TABLE ONLY public.feedback
+    ADD CONSTRAINT feedback_pkey PRIMARY KEY (id);
+
+ALTER TABLE ONLY public.gate_reports
+    ADD CONSTRAINT gate_reports_pkey PRIMARY KEY (id);
+
+ALTER TABLE ONLY public.reviews
+    ADD CONSTRAINT reviews_pkey PRIMARY KEY (id);
+
+ALTER TABLE ONLY public.schema_migrations
+    ADD CONSTRAINT schema_migrations_pkey PRIMARY KEY (name);
+
+ALTER TABLE ONLY public.training_runs
+    ADD CONSTRAINT training_runs_period_key UNIQUE (period);
+
+ALTER TABLE ONLY public.training_runs
+    ADD CONSTRAINT training_runs_pkey PRIMARY KEY (id);
+
+ALTER TABLE ONLY public.training_steps
+    ADD CONSTRAINT training_steps_pkey PRIMARY KEY (run_id, step);
+
+ALTER TABLE ONLY public.turn_passages
+    ADD CONSTRAINT turn_passages_pkey PRIMARY KEY (turn_id, rank);
+
+ALTER TABLE ONLY public.turns
+    ADD CONSTRAINT turns_pkey PRIMARY KEY (id);
+
+CREATE INDEX chunks_embedding ON public.chunks USING hnsw (embedding public.halfvec_cosine_ops);
+
+CREATE INDEX chunks_lexemes ON public.chunks USING gin (lexemes);
+
+CREATE INDEX conversations_owner ON public.conversations USING btree (owner_id, updated_at DESC);
+
+CREATE INDEX corrections_turn ON public.corrections USING btree (turn_id, created_at DESC);
+
+CREATE INDEX feedback_turn ON public.feedback USING btree (turn_id, rater_id, rated_at DESC, id DESC);
+
+CREATE INDEX reviews_turn ON public.reviews USING btree (turn_id, created_at DESC);
+
+CREATE UNIQUE INDEX training_runs_one_active ON public.training_runs USING btree ((true)) WHERE (state <> ALL (ARRAY['promoted'::text, 'rejected'::text, 'failed'::text]));
+
+CREATE INDEX turn_passages_chunk ON public.turn_passages USING btree (chunk_id);
+
+CREATE INDEX turn_passages_document ON public.turn_passages USING btree (document_id);
+
+CREATE UNIQUE INDEX turns_current ON public.turns USING btree (conversation_id, "position") WHERE (superseded_at IS NULL);
+
+CREATE INDEX turns_messages ON public.turns USING btree (messages_sha256);
+
+CREATE INDEX turns_streaming ON public.turns USING btree (adapter) WHERE (status = 'streaming'::text);
+
+ALTER TABLE ONLY public.adapters
+    ADD CONSTRAINT adapters_run_id_fkey FOREIGN KEY (run_id) REFERENCES public.training_runs(id);
+
+ALTER TABLE ONLY public.chunks
+    ADD CONSTRAINT chunks_document_id_fkey FOREIGN KEY (document_id) REFERENCES public.documents(id) ON DELETE CASCADE;
+
+ALTER TABLE ONLY public.corrections
+    ADD CONSTRAINT corrections_turn_id_fkey FOREIGN KEY (turn_id) REFERENCES public.turns(id) ON DELETE CASCADE;
+
+ALTER TABLE ONLY public.deployments
+    ADD CONSTRAINT deployments_adapter_fkey FOREIGN KEY (adapter) REFERENCES public.adapters(name);
+
+ALTER TABLE ONLY public.feedback
+    ADD CONSTRAINT feedback_turn_id_fkey FOREIGN KEY (turn_id) REFERENCES public.turns(id) ON DELETE CASCADE;
+
+ALTER TABLE ONLY public.gate_reports
+    ADD CONSTRAINT gate_reports_adapter_fkey FOREIGN KEY (adapter) REFERENCES public.adapters(name);
+
+ALTER TABLE ONLY public.gate_reports
+    ADD CONSTRAINT gate_reports_run_id_fkey FOREIGN KEY (run_id) REFERENCES public.training_runs(id) ON DELETE CASCADE;
+
+ALTER TABLE ONLY public.reviews
+    ADD CONSTRAINT reviews_turn_id_fkey FOREIGN KEY (turn_id) REFERENCES public.turns(id) ON DELETE CASCADE;
+
+ALTER TABLE ONLY public.training_runs
+    ADD CONSTRAINT training_runs_dataset_id_fkey FOREIGN KEY (dataset_id) REFERENCES public.datasets(id);
+
+ALTER TABLE ONLY public.training_steps
+    ADD CONSTRAINT training_steps_run_id_fkey FOREIGN KEY (run_id) REFERENCES public.training_runs(id) ON DELETE CASCADE;
+
+ALTER TABLE ONLY public.turn_passages
+    ADD CONSTRAINT turn_passages_chunk_id_fkey FOREIGN KEY (chunk_id) REFERENCES public.chunks(id) ON DELETE SET NULL;
+
+ALTER TABLE ONLY public.turn_passages
+    ADD CONSTRAINT turn_passages_document_id_fkey FOREIGN KEY (document_id) REFERENCES public.documents(id) ON DELETE SET NULL;
+
+ALTER TABLE ONLY public.turn_passages
+    ADD CONSTRAINT turn_passages_turn_id_fkey FOREIGN KEY (turn_id) REFERENCES public.turns(id) ON DELETE CASCADE;
+
+ALTER TABLE ONLY public.turns
+    ADD CONSTRAINT turns_conversation_id_fkey FOREIGN KEY (conversation_id) REFERENCES public.conversations(id) ON DELETE CASCADE;

@@ -1,0 +1,102 @@
+"""Fixtures: a real Postgres for all tests, one fresh migrated database for each."""
+
+import shutil
+import signal
+import subprocess
+import tempfile
+import time
+from pathlib import Path
+from uuid import uuid4
+
+import psycopg
+import pytest
+
+from core.db import Database
+from core.settings import Settings
+from core.stack import postgres
+from migrations.apply import apply
+
+TEMPLATE = "ratchet_template"
+
+
+@pytest.fixture(scope="session")
+def short_tmp():
+    """A folder with a short path: unix sockets must fit into 107 bytes."""
+    folder = Path(tempfile.mkdtemp(prefix="rt-", dir="/tmp"))
+    yield folder
+    shutil.rmtree(folder, ignore_errors=True)
+
+
+@pytest.fixture(scope="session")
+def postgres_host(short_tmp):
+    """The socket folder of a Postgres that lives as long as the test session."""
+    data = short_tmp / "pg"
+    postgres.prepare_data_folder(data)
+    command = postgres.server_command(data, "fsync=off", "synchronous_commit=off")
+    with (short_tmp / "postgres.log").open("wb") as log:
+        server = subprocess.Popen(command, cwd="/", stdout=log, stderr=log, **postgres.identity())
+    _wait_for_postgres(f"host={data} dbname=postgres user=postgres", server)
+    yield data
+    server.send_signal(signal.SIGINT)  # fast shutdown: clients are disconnected
+    server.wait(timeout=30)
+
+
+def _wait_for_postgres(dsn, server):
+    deadline = time.monotonic() + 30
+    while why := postgres.answers(dsn):
+        assert server.poll() is None, f"Postgres ended with {server.returncode}"
+        assert time.monotonic() < deadline, why
+        time.sleep(0.05)
+
+
+@pytest.fixture(scope="session")
+def template_database(postgres_host):
+    """A migrated database that the others are copied from."""
+    _execute(postgres_host, f"CREATE DATABASE {TEMPLATE}")
+    apply(f"host={postgres_host} dbname={TEMPLATE} user=postgres")
+    return TEMPLATE
+
+
+def _execute(host, statement):
+    with psycopg.connect(f"host={host} dbname=postgres user=postgres", autocommit=True) as conn:
+        conn.execute(statement)
+
+
+@pytest.fixture
+def empty_dsn(postgres_host):
+    """The DSN of a new database without tables."""
+    name = f"test_{uuid4().hex}"
+    _execute(postgres_host, f"CREATE DATABASE {name}")
+    yield f"host={postgres_host} dbname={name} user=postgres"
+    _execute(postgres_host, f"DROP DATABASE {name} WITH (FORCE)")
+
+
+@pytest.fixture
+def dsn(postgres_host, template_database):
+    """The DSN of a new migrated database."""
+    name = f"test_{uuid4().hex}"
+    _execute(postgres_host, f"CREATE DATABASE {name} TEMPLATE {template_database}")
+    yield f"host={postgres_host} dbname={name} user=postgres"
+    _execute(postgres_host, f"DROP DATABASE {name} WITH (FORCE)")
+
+
+@pytest.fixture
+def database(dsn):
+    """An open Database on a new migrated database."""
+    opened = Database(dsn).open()
+    yield opened
+    opened.close()
+
+
+@pytest.fixture
+def conn(database):
+    """A connection in one transaction, committed when the test ends well."""
+    with database.connect() as connection:
+        yield connection
+
+
+@pytest.fixture
+def settings(tmp_path, request):
+    """Settings whose home is the test's own folder; with `dsn` in use, on that database."""
+    url = request.getfixturevalue("dsn") if "dsn" in request.fixturenames else ""
+    return Settings(home=tmp_path / "home", database_url=url, _env_file=None)
