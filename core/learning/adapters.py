@@ -1,0 +1,167 @@
+"""SQL of trained adapters, their gate reports, and the log that says which one is live."""
+
+from __future__ import annotations
+
+from typing import Any
+from uuid import UUID
+
+from psycopg import Connection
+from psycopg.rows import class_row, dict_row
+from psycopg.types.json import Jsonb
+
+from core.errors import NotFound
+from core.types import Adapter, Deployment, DeploymentKind, GateReport
+
+# In pg_advisory_xact_lock: one switch, rollback or reconcile at a time.
+DEPLOYMENT_LOCK = 0x52_41_54_43
+
+
+def next_adapter_name(conn: Connection[Any]) -> tuple[int, str]:
+    """
+    Return a version and name never given out before, even if this transaction is undone.
+
+    vLLM keys its prefix cache by adapter name: a name used twice may serve stale cache.
+    """
+    row = conn.execute("SELECT nextval('adapter_version')").fetchone()
+    assert row is not None
+    version = int(row[0])
+    return version, f"support-v{version:04d}"
+
+
+def insert_adapter(
+    conn: Connection[Any],
+    *,
+    name: str,
+    version: int,
+    run_id: UUID | None,
+    path: str,
+    sha256: str,
+    base_model: str,
+    rank: int,
+) -> Adapter:
+    """Store a registered adapter and return it. The caller owns the transaction."""
+    sql = """
+        INSERT INTO adapters (name, version, run_id, path, sha256, base_model, rank)
+        VALUES (%(name)s, %(version)s, %(run_id)s, %(path)s, %(sha256)s, %(base_model)s, %(rank)s)
+        RETURNING id, name, version, run_id, path, sha256, base_model, rank, created_at
+    """
+    params = {
+        "name": name,
+        "version": version,
+        "run_id": run_id,
+        "path": path,
+        "sha256": sha256,
+        "base_model": base_model,
+        "rank": rank,
+    }
+    with conn.cursor(row_factory=class_row(Adapter)) as cur:
+        adapter = cur.execute(sql, params).fetchone()
+    assert adapter is not None  # RETURNING on an insert always yields one row
+    return adapter
+
+
+def get_adapter(conn: Connection[Any], name: str) -> Adapter:
+    """
+    Return one adapter by its name.
+
+    Raises:
+        NotFound: No adapter has this name.
+    """
+    sql = """
+        SELECT id, name, version, run_id, path, sha256, base_model, rank, created_at
+        FROM adapters WHERE name = %s
+    """
+    with conn.cursor(row_factory=class_row(Adapter)) as cur:
+        adapter = cur.execute(sql, [name]).fetchone()
+    if adapter is None:
+        raise NotFound(f"no adapter {name[:80]!r}; `ratchet adapters` lists them")
+    return adapter
+
+
+def list_adapters(conn: Connection[Any], limit: int = 100) -> list[Adapter]:
+    """Return the adapters, newest first."""
+    sql = """
+        SELECT id, name, version, run_id, path, sha256, base_model, rank, created_at
+        FROM adapters ORDER BY version DESC LIMIT %s
+    """
+    with conn.cursor(row_factory=class_row(Adapter)) as cur:
+        return cur.execute(sql, [limit]).fetchall()
+
+
+def insert_gate_report(
+    conn: Connection[Any], run_id: UUID, adapter: str, baseline: str | None, report: GateReport
+) -> None:
+    """Store how `adapter` did against `baseline` (None: the base model)."""
+    sql = """
+        INSERT INTO gate_reports (run_id, adapter, baseline, passed, reasons, figures)
+        VALUES (%(run_id)s, %(adapter)s, %(baseline)s, %(passed)s, %(reasons)s, %(figures)s)
+    """
+    params = {
+        "run_id": run_id,
+        "adapter": adapter,
+        "baseline": baseline,
+        "passed": report.passed,
+        "reasons": report.reasons,
+        "figures": Jsonb(report.figures),
+    }
+    conn.execute(sql, params)
+
+
+def gate_report_of(conn: Connection[Any], run_id: UUID) -> GateReport | None:
+    """Return the run's newest gate report, None if it has not come to the gate."""
+    sql = """
+        SELECT passed, reasons, figures FROM gate_reports
+        WHERE run_id = %s ORDER BY created_at DESC, id DESC LIMIT 1
+    """
+    with conn.cursor(row_factory=class_row(GateReport)) as cur:
+        return cur.execute(sql, [run_id]).fetchone()
+
+
+def lock_deployments(conn: Connection[Any]) -> None:
+    """Wait until no other transaction is switching adapters, and hold that place to its end."""
+    conn.execute("SELECT pg_advisory_xact_lock(%s)", [DEPLOYMENT_LOCK])
+
+
+def deploy(
+    conn: Connection[Any], adapter: str | None, kind: DeploymentKind, actor: str, reason: str
+) -> Deployment:
+    """Append the row that makes `adapter` live (None: the base model) and return it."""
+    sql = """
+        INSERT INTO deployments (adapter, kind, actor, reason)
+        VALUES (%(adapter)s, %(kind)s, %(actor)s, %(reason)s)
+        RETURNING id, adapter AS adapter_name, kind, actor, reason, created_at
+    """
+    params = {"adapter": adapter, "kind": kind.value, "actor": actor, "reason": reason}
+    with conn.cursor(row_factory=dict_row) as cur:
+        row = cur.execute(sql, params).fetchone()
+    assert row is not None  # RETURNING on an insert always yields one row
+    return Deployment(**{**row, "kind": kind})
+
+
+def list_deployments(conn: Connection[Any], limit: int = 50) -> list[Deployment]:
+    """Return the deployment log, newest first."""
+    sql = """
+        SELECT id, adapter AS adapter_name, kind, actor, reason, created_at
+        FROM deployments ORDER BY id DESC LIMIT %s
+    """
+    with conn.cursor(row_factory=dict_row) as cur:
+        rows = cur.execute(sql, [limit]).fetchall()
+    return [Deployment(**{**row, "kind": DeploymentKind(row["kind"])}) for row in rows]
+
+
+def live_adapter(conn: Connection[Any]) -> str | None:
+    """Return the live adapter's name, None when the base model answers."""
+    row = conn.execute("SELECT adapter FROM deployments ORDER BY id DESC LIMIT 1").fetchone()
+    return None if row is None else row[0]
+
+
+def previous_live(conn: Connection[Any]) -> str | None:
+    """Return what was live before the live one came, None when that was the base model."""
+    sql = """
+        WITH live AS (SELECT adapter FROM deployments ORDER BY id DESC LIMIT 1)
+        SELECT adapter FROM deployments
+        WHERE adapter IS DISTINCT FROM (SELECT adapter FROM live)
+        ORDER BY id DESC LIMIT 1
+    """
+    row = conn.execute(sql).fetchone()
+    return None if row is None else row[0]
