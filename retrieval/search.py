@@ -1,0 +1,82 @@
+"""Question and conversation → ranked passages, or none when nothing is relevant."""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Sequence
+
+from core.db import Database
+from core.types import Message, Passage
+from retrieval.embed import Embedder
+from retrieval.load import storable_text
+from retrieval.store import hybrid_search
+
+MAX_QUERY_CHARS = 2000  # the model reads 256 tokens; what stands beyond can't matter
+
+_OPENERS = re.compile(
+    r"^\W*(and|but|or|so|also|then|what about|how about|what if|what else|why not|which one|"
+    r"why|how so|really|for how long|since when|until when|where exactly)\b",
+    re.IGNORECASE,
+)
+_POINTERS = re.compile(
+    r"\b(it|its|it's|they|them|their|theirs|those|these|that|this|he|she|him|her|one|ones|same|"
+    r"there|then|instead|otherwise|else)\b",
+    re.IGNORECASE,
+)
+SHORT_WORDS = 4  # so few words lean on what was said before: "and on Sundays?"
+
+
+def search(
+    db: Database,
+    embedder: Embedder,
+    question: str,
+    *,
+    history: Sequence[Message] = (),
+    limit: int,
+    min_similarity: float,
+    collection: str = "help",
+) -> list[Passage]:
+    """
+    Return at most `limit` passages, best first, ranks from 1.
+
+    `history` is the conversation before the question; a question that leans on it ("and how
+    much is it?") is searched together with the customer's previous one. The list is empty
+    when the best passage's cosine is below `min_similarity`: nothing relevant.
+
+    Raises:
+        DatabaseUnavailable: Postgres can't be reached.
+    """
+    query = standalone_query(question, history)
+    if not query:
+        return []
+    embedding = embedder.query(query)
+    with db.connect() as conn:
+        passages = hybrid_search(conn, embedding, query, collection=collection, limit=limit)
+    if max((passage.similarity for passage in passages), default=-1.0) < min_similarity:
+        return []
+    return passages
+
+
+def standalone_query(question: str, history: Sequence[Message]) -> str:
+    """
+    Return what to search for: the question, led by the previous one when it leans on it.
+
+    >>> standalone_query("And how much is it?", [{"role": "user", "content": "Do you ship?"}])
+    'Do you ship? And how much is it?'
+    >>> standalone_query("How do I clean a carbon steel pan?", [])
+    'How do I clean a carbon steel pan?'
+    """
+    clean = " ".join(storable_text(question[:MAX_QUERY_CHARS]).split())
+    asked = [message["content"] for message in history if message["role"] == "user"]
+    if not clean or not asked or not _leans_on_history(clean):
+        return clean
+    previous = " ".join(storable_text(asked[-1][:MAX_QUERY_CHARS]).split())
+    return f"{previous} {clean}".strip()
+
+
+def _leans_on_history(question: str) -> bool:
+    return (
+        len(question.split()) <= SHORT_WORDS
+        or _OPENERS.search(question) is not None
+        or _POINTERS.search(question) is not None
+    )
