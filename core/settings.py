@@ -8,7 +8,7 @@ from functools import cache
 from pathlib import Path
 from typing import Any
 
-from pydantic import Field, computed_field
+from pydantic import Field, computed_field, field_validator
 from pydantic_settings import BaseSettings, SettingsConfigDict
 
 ROOT = Path(__file__).resolve().parent.parent
@@ -57,6 +57,18 @@ class Settings(BaseSettings):
     max_pairs_per_rater: int = 50
     max_attempts: int = 3
     lease_s: int = 30
+
+    @field_validator("home", "company", "adapters_dir")
+    @classmethod
+    def _absolute(cls, path: Path | None) -> Path | None:
+        # The stack's programs run in another folder than the command that starts them.
+        return path.expanduser().resolve() if path else None
+
+    @field_validator("model")
+    @classmethod
+    def _absolute_model(cls, model: str) -> str:
+        folder = Path(model).expanduser()
+        return str(folder.resolve()) if folder.is_dir() else model
 
     @computed_field  # type: ignore[prop-decorator]
     @property

@@ -1,0 +1,118 @@
+"""Doors to the articles: ingest and search."""
+
+from __future__ import annotations
+
+from contextlib import closing
+from pathlib import Path
+from typing import TYPE_CHECKING, Annotated
+
+import typer
+
+from cli.output import Json, print_json, print_table
+
+if TYPE_CHECKING:
+    from core.settings import Settings
+    from retrieval.ingest import IngestReport
+
+app = typer.Typer()
+
+
+@app.command()
+def ingest(
+    paths: Annotated[list[Path], typer.Argument(help="Files and folders of articles.")],
+    collection: str = "help",
+    as_json: Json = False,
+) -> None:
+    """Bring articles into the index; unchanged ones are skipped."""
+    from core.settings import get_settings
+
+    report = _ingest(get_settings(), paths, collection, show_progress=not as_json)
+    if as_json:
+        print_json(report)
+    else:
+        typer.echo(_in_words(report))
+        for problem in report.problems:
+            typer.echo(f"{problem.path}: {problem.reason}", err=True)
+    raise typer.Exit(9 if report.problems else 0)
+
+
+@app.command()
+def search(
+    question: str,
+    limit: Annotated[int, typer.Option(min=1, max=100)] = 5,
+    collection: str = "help",
+    as_json: Json = False,
+) -> None:
+    """Show the passages that an answer to a question would be given."""
+    from core.db import Database
+    from core.settings import get_settings
+    from retrieval.embed import get_embedder
+    from retrieval.search import search as find_passages
+
+    settings = get_settings()
+    with closing(Database(settings.dsn).open()) as db:
+        found = find_passages(
+            db,
+            get_embedder(settings),
+            question,
+            limit=limit,
+            min_similarity=settings.min_similarity,
+            collection=collection,
+        )
+    if as_json:
+        print_json(found)
+    elif not found:
+        typer.echo("Nothing relevant was found.")
+    else:
+        rows = [[p.rank, f"{p.similarity:.2f}", p.title, p.heading, p.body] for p in found]
+        print_table(["", "cosine", "article", "heading", "passage"], rows)
+
+
+def ingest_first_articles(settings: Settings) -> str:
+    """Ingest the company's articles unless an earlier start did, and say what came of it."""
+    from core.db import Database
+
+    articles, done = settings.company / "articles", settings.home / "first-articles"
+    with closing(Database(settings.dsn).open()) as db, db.connect() as conn:
+        has_some = bool(conn.execute("SELECT 1 FROM documents LIMIT 1").fetchone())
+    if has_some and done.exists():
+        return "ingested earlier"
+    if not articles.is_dir():
+        return f"none in {articles}"
+    report = _ingest(settings, [articles], "help", show_progress=False)
+    done.touch()  # only now: an interrupted first ingest is finished by the next start
+    return _in_words(report)
+
+
+def _ingest(
+    settings: Settings, paths: list[Path], collection: str, *, show_progress: bool
+) -> IngestReport:
+    from rich.console import Console
+    from rich.progress import Progress
+
+    from core.db import Database
+    from retrieval.embed import get_embedder
+    from retrieval.ingest import IngestProgress
+    from retrieval.ingest import ingest as bring_in
+
+    console = Console(stderr=True)
+    with (
+        closing(Database(settings.dsn).open()) as db,
+        Progress(console=console, disable=not show_progress) as bar,
+    ):
+        task = bar.add_task("reading", total=None)
+
+        def on_progress(now: IngestProgress) -> None:
+            name = Path(now.path).name
+            bar.update(task, completed=now.n_done, total=now.n_files, description=name)
+
+        embedder = get_embedder(settings)
+        return bring_in(db, embedder, paths, collection=collection, on_progress=on_progress)
+
+
+def _in_words(report: IngestReport) -> str:
+    counts = {name: getattr(report, name) for name in ("added", "changed", "removed", "unchanged")}
+    said = [f"{n} {name}" for name, n in counts.items() if n]
+    if report.problems:
+        said.append(f"{len(report.problems)} unreadable")
+    return f"{', '.join(said) or 'no articles'}; {report.n_chunks} passages"

