@@ -1,0 +1,157 @@
+"""One chat turn: retrieve → prompt → stream → save."""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import AsyncGenerator
+from contextlib import aclosing
+from dataclasses import dataclass
+from time import perf_counter
+from uuid import UUID
+
+from bot.generation import Generation, ModelStream
+from bot.tokens import ModelTokenizer
+from bot.turns import Draft, TurnStore, needs_no_model
+from core.db import Database
+from core.errors import AdapterError, ModelUnavailable
+from core.settings import NOTHING_FOUND, Settings
+from core.types import Passage, Turn, TurnStatus
+from core.vllm import BASE
+from retrieval.embed import Embedder
+
+
+@dataclass(frozen=True, slots=True)
+class Started:
+    """The question is stored and may be rated later; `passages` is what the model will see."""
+
+    turn_id: UUID
+    conversation_id: UUID
+    passages: list[Passage]
+
+
+@dataclass(frozen=True, slots=True)
+class Token:
+    """The next piece of the answer: one token, or all that came since the last look."""
+
+    text: str
+
+
+@dataclass(frozen=True, slots=True)
+class Finished:
+    """The answer is stored; nothing follows."""
+
+    turn: Turn
+
+
+ChatEvent = Started | Token | Finished
+
+
+class ChatService:
+    """Answers questions in conversations; one for each event loop."""
+
+    def __init__(
+        self,
+        settings: Settings,
+        db: Database,
+        embedder: Embedder,
+        tokenizer: ModelTokenizer,
+    ) -> None:
+        self._turns = TurnStore(settings, db, embedder, tokenizer)
+        self._model = ModelStream(settings)
+        self._drafts: dict[UUID, Draft] = {}  # by turn, while they stream in this process
+
+    async def close(self) -> None:
+        """Close the connections to the model."""
+        await self._model.close()
+
+    async def answer(
+        self,
+        owner_id: UUID,
+        conversation_id: UUID | None,
+        question: str,
+        *,
+        position: int | None = None,
+    ) -> AsyncGenerator[ChatEvent, None]:
+        """
+        Answer a question: `Started`, then `Token`s, then `Finished`.
+
+        Without a conversation a new one is begun. With a position, the turn there and all
+        after it are superseded (regenerate, edit). The turn is stored before its first token
+        and again with its end: closing this iterator early leaves it 'stopped' with what was
+        written so far, an error leaves it 'failed'.
+
+        Raises:
+            InvalidInput: The question is empty, too long or at an impossible position.
+            NotFound: No such conversation, or it is somebody else's.
+            ModelUnavailable: vLLM can't be reached or broke off.
+            DatabaseUnavailable: Postgres can't be reached.
+        """
+        asked_at = perf_counter()
+        draft = await asyncio.to_thread(
+            self._turns.open, owner_id, conversation_id, question, position, asked_at
+        )
+        self._drafts[draft.turn.id] = draft
+        status = TurnStatus.FAILED
+        try:
+            if not needs_no_model(draft.turn.question, draft.passages):
+                self._begin(draft, draft.turn.adapter)  # the model reads while the page draws
+            yield Started(draft.turn.id, draft.turn.conversation_id, draft.passages)
+            async with aclosing(self._write(draft)) as texts:
+                async for text in texts:
+                    draft.add(text)
+                    yield Token(text)
+            status = TurnStatus.STOPPED if draft.stopped else TurnStatus.COMPLETE
+        except (GeneratorExit, asyncio.CancelledError):
+            status = TurnStatus.STOPPED  # closed from outside: the reader has left
+            raise
+        finally:
+            del self._drafts[draft.turn.id]
+            if draft.generation is not None:
+                await draft.generation.close()
+            closing = asyncio.to_thread(self._turns.close, draft, status)
+            turn = await asyncio.shield(closing)  # a cancelled answer is stored all the same
+        yield Finished(turn)
+
+    def stop(self, owner_id: UUID, conversation_id: UUID) -> None:
+        """End what is being written in an owner's conversation; the partial answer is stored."""
+        for draft in list(self._drafts.values()):
+            if (draft.owner_id, draft.turn.conversation_id) == (owner_id, conversation_id):
+                draft.stop()
+
+    def is_writing(self, turn_id: UUID) -> bool:
+        """Return whether this process is still writing the turn's answer."""
+        return turn_id in self._drafts
+
+    def ask(self, owner_id: UUID, conversation_id: UUID | None, question: str) -> Turn:
+        """Answer to the end and return the stored turn; for commands, outside of event loops."""
+        return asyncio.run(self._ask(owner_id, conversation_id, question))
+
+    async def _ask(self, owner_id: UUID, conversation_id: UUID | None, question: str) -> Turn:
+        store = self._turns
+        # Connections belong to one loop, and this one ends: a service of its own.
+        service = ChatService(store.settings, store.db, store.embedder, store.tokenizer)
+        try:
+            async for event in service.answer(owner_id, conversation_id, question):
+                if isinstance(event, Finished):
+                    return event.turn
+        finally:
+            await service.close()
+        raise ModelUnavailable("the answer broke off; please try again")
+
+    def _begin(self, draft: Draft, adapter: str | None) -> Generation:
+        draft.generation = self._model.generate(adapter or BASE, draft.turn.messages)
+        return draft.generation
+
+    async def _write(self, draft: Draft) -> AsyncGenerator[str, None]:
+        """Yield the answer's text from the model, or the fixed sentence when nothing was found."""
+        if draft.generation is None:
+            yield NOTHING_FOUND
+            return
+        try:
+            async for text in draft.generation:
+                yield text
+        except AdapterError:
+            # Swapped and unloaded between our reading the row and vLLM's answer.
+            adapter = await asyncio.to_thread(self._turns.reassign, draft)
+            async for text in self._begin(draft, adapter):
+                yield text

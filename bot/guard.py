@@ -1,0 +1,64 @@
+"""What surrounds every request: a visitor's id, the locked desk, careful headers."""
+
+from __future__ import annotations
+
+from starlette.datastructures import MutableHeaders
+from starlette.requests import Request
+from starlette.responses import JSONResponse, RedirectResponse, Response
+from starlette.types import ASGIApp, Message, Receive, Scope, Send
+
+from bot.accounts import AdminDoor, ensure_visitor, is_admin
+
+LOGIN_PATH = "/desk/login"
+# Gradio builds its pages with inline scripts and compiles small functions. Nothing may be
+# fetched from elsewhere: a picture's address in an answer could carry away what was said.
+CONTENT_POLICY = (
+    "default-src 'self'; script-src 'self' 'unsafe-inline' 'unsafe-eval'; "
+    "style-src 'self' 'unsafe-inline'; img-src 'self' data: blob:; font-src 'self' data:; "
+    "media-src 'self' blob:; worker-src 'self' blob:; object-src 'none'; base-uri 'self'; "
+    "form-action 'self'; frame-ancestors 'self'"
+)
+HEADERS = {
+    "Content-Security-Policy": CONTENT_POLICY,
+    "X-Content-Type-Options": "nosniff",
+    "Referrer-Policy": "same-origin",
+}
+
+
+class Guard:
+    """ASGI middleware inside SessionMiddleware; streams pass through untouched."""
+
+    def __init__(self, app: ASGIApp, door: AdminDoor) -> None:
+        self.app = app
+        self.door = door
+
+    async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
+        """Handle one request."""
+        if scope["type"] != "http":
+            await self.app(scope, receive, send)
+            return
+        session = scope["session"]
+        ensure_visitor(session)
+        self.door.end_outdated(session)
+
+        async def send_with_headers(message: Message) -> None:
+            if message["type"] == "http.response.start":
+                headers = MutableHeaders(scope=message)
+                for name, value in HEADERS.items():
+                    headers.setdefault(name, value)
+            await send(message)
+
+        answer = self.app
+        if _is_desk(scope["path"]) and not is_admin(session):
+            answer = _turned_away(Request(scope))
+        await answer(scope, receive, send_with_headers)
+
+
+def _is_desk(path: str) -> bool:
+    return (path == "/desk" or path.startswith("/desk/")) and path.rstrip("/") != LOGIN_PATH
+
+
+def _turned_away(request: Request) -> Response:
+    if request.method == "GET" and "text/html" in request.headers.get("accept", ""):
+        return RedirectResponse(LOGIN_PATH, status_code=303)
+    return JSONResponse({"detail": f"sign in at {LOGIN_PATH}"}, status_code=401)

@@ -1,0 +1,226 @@
+"""A turn's life in the database: opened with its prompt, closed with its answer."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, field
+from time import perf_counter
+from typing import Any
+from uuid import UUID, uuid4
+
+from psycopg import Connection
+
+from bot.generation import Generation
+from bot.tokens import ModelTokenizer
+from core.conversations import (
+    create_conversation,
+    finish_turn,
+    load_turns,
+    reassign_turn,
+    start_turn,
+)
+from core.db import Database
+from core.errors import ConfigurationError, InvalidInput, ModelUnavailable
+from core.learning import live_adapter
+from core.settings import Settings
+from core.types import Message, Passage, Turn, TurnStatus
+from retrieval.embed import Embedder
+from retrieval.prompt import PROMPT_VERSION, build_messages, clean_question, is_small_talk
+from retrieval.search import search
+
+MAX_QUESTION_CHARS = 8_000
+MAX_TITLE_CHARS = 60
+
+
+@dataclass(slots=True)
+class Draft:
+    """An answer while it is being written."""
+
+    turn: Turn
+    passages: list[Passage]
+    owner_id: UUID
+    asked_at: float  # perf_counter, s
+    text: str = ""
+    first_token_ms: float | None = None
+    stopped: bool = False
+    generation: Generation | None = field(default=None, repr=False)  # None: no model is asked
+
+    def add(self, text: str) -> None:
+        """Append what the model wrote; the first piece is timed."""
+        if self.first_token_ms is None:
+            self.first_token_ms = self.age_ms()
+        self.text += text
+
+    def age_ms(self) -> float:
+        """Return the milliseconds since the question came in."""
+        return (perf_counter() - self.asked_at) * 1000
+
+    def stop(self) -> None:
+        """End the answer where it is."""
+        self.stopped = True
+        if self.generation is not None:
+            self.generation.stop()
+
+
+@dataclass(frozen=True, slots=True)
+class TurnStore:
+    """Opens and closes turns; its methods block, so the event loop calls them in threads."""
+
+    settings: Settings
+    db: Database
+    embedder: Embedder
+    tokenizer: ModelTokenizer
+
+    def open(
+        self,
+        owner_id: UUID,
+        conversation_id: UUID | None,
+        question: str,
+        position: int | None,
+        asked_at: float,
+    ) -> Draft:
+        """
+        Read the history, search, build the prompt and store the turn as streaming.
+
+        Raises:
+            InvalidInput: The question is empty, too long or at an impossible position.
+            NotFound: No such conversation, or it is somebody else's.
+        """
+        asked = checked_question(question)
+        turns = self._turns(owner_id, conversation_id)
+        place = len(turns) if position is None else position
+        if not 0 <= place <= len(turns):
+            raise InvalidInput(f"there is no question {place + 1} in this conversation")
+        history = history_of(turns[:place])
+        searching_at = perf_counter()
+        found = self._search(asked, history)
+        retrieval_ms = (perf_counter() - searching_at) * 1000
+        prompt = build_messages(
+            read_guidelines(self.settings),
+            found,
+            history,
+            asked,
+            budget_tokens=self.settings.max_model_len - self.settings.max_answer_tokens,
+            count_tokens=self.tokenizer.count_text,
+        )
+        with self.db.connect() as conn:
+            turn = start_turn(
+                conn,
+                turn_id=uuid4(),
+                conversation_id=conversation_id or _begin(conn, owner_id, asked),
+                owner_id=owner_id,
+                position=place,
+                question=asked,
+                messages=prompt.messages,
+                passages=prompt.passages,
+                adapter=None if needs_no_model(asked, prompt.passages) else live_adapter(conn),
+                base_model=self.settings.model,
+                prompt_version=PROMPT_VERSION,
+                retrieval_ms=retrieval_ms,
+            )
+        return Draft(turn, prompt.passages, owner_id, asked_at)
+
+    def _turns(self, owner_id: UUID, conversation_id: UUID | None) -> list[Turn]:
+        if conversation_id is None:
+            return []
+        with self.db.connect() as conn:
+            return load_turns(conn, conversation_id, owner_id)
+
+    def _search(self, question: str, history: list[Message]) -> list[Passage]:
+        return search(
+            self.db,
+            self.embedder,
+            question,
+            history=history,
+            limit=self.settings.passages_in_prompt,
+            min_similarity=self.settings.min_similarity,
+        )
+
+    def reassign(self, draft: Draft) -> str | None:
+        """
+        Note and return the adapter that is live now, for a turn whose adapter is gone.
+
+        Raises:
+            ModelUnavailable: It is the same one: vLLM has restarted and does not have it yet.
+        """
+        with self.db.connect() as conn:
+            adapter = live_adapter(conn)
+            if adapter == draft.turn.adapter:
+                raise ModelUnavailable("the assistant is starting; please try again in a moment")
+            reassign_turn(conn, draft.turn.id, adapter)
+        return adapter
+
+    def close(self, draft: Draft, status: TurnStatus) -> Turn:
+        """Store how the turn ended; tokens the server did not get to report are counted here."""
+        prompt_tokens, completion_tokens = None, 0
+        if draft.generation is not None:
+            prompt_tokens = draft.generation.prompt_tokens
+            if prompt_tokens is None:
+                prompt_tokens = self.tokenizer.count(draft.turn.messages)
+            completion_tokens = draft.generation.completion_tokens or self.tokenizer.count_text(
+                draft.text
+            )
+        with self.db.connect() as conn:
+            return finish_turn(
+                conn,
+                draft.turn.id,
+                answer=draft.text,
+                status=status,
+                first_token_ms=draft.first_token_ms,
+                total_ms=draft.age_ms(),
+                prompt_tokens=prompt_tokens,
+                completion_tokens=completion_tokens,
+            )
+
+
+def checked_question(question: str) -> str:
+    """
+    Return the question as it will be stored and sent.
+
+    Raises:
+        InvalidInput: It is empty or longer than 8,000 characters.
+    """
+    if len(question) > MAX_QUESTION_CHARS:
+        raise InvalidInput(
+            f"the message has {len(question):,} characters; please keep it under "
+            f"{MAX_QUESTION_CHARS:,}"
+        )
+    return clean_question(question)
+
+
+def needs_no_model(question: str, passages: list[Passage]) -> bool:
+    """Return whether a real question found nothing: better no answer than an invented one."""
+    return not passages and not is_small_talk(question)
+
+
+def history_of(turns: list[Turn]) -> list[Message]:
+    """Return what was said in these turns; answers that failed are left out."""
+    messages: list[Message] = []
+    for turn in turns:
+        if turn.answer and turn.status in (TurnStatus.COMPLETE, TurnStatus.STOPPED):
+            messages.append({"role": "user", "content": turn.question})
+            messages.append({"role": "assistant", "content": turn.answer})
+    return messages
+
+
+def read_guidelines(settings: Settings) -> str:
+    """Return the company's guidelines as they are now; an edit counts from the next question."""
+    path = settings.company / "guidelines.md"
+    try:
+        return path.read_text(encoding="utf-8").strip()
+    except OSError as exc:
+        raise ConfigurationError(f"{path} can't be read; check RATCHET_COMPANY") from exc
+
+
+def title_of(question: str) -> str:
+    """
+    Return a conversation's title from its first question, at most 60 characters.
+
+    >>> title_of("How do I return a pan? I bought it in May and never used it, honestly not once.")
+    'How do I return a pan? I bought it in May and never used it,…'
+    """
+    line = " ".join(question.split())
+    return line if len(line) <= MAX_TITLE_CHARS else line[: MAX_TITLE_CHARS - 1].rstrip() + "…"
+
+
+def _begin(conn: Connection[Any], owner_id: UUID, question: str) -> UUID:
+    return create_conversation(conn, owner_id, title_of(question)).id
