@@ -12,6 +12,9 @@ from core.errors import AdapterError, InvalidInput, ModelUnavailable, RatchetErr
 from core.types import Message
 
 BASE = "base"  # the served name of the base model, whatever its folder is called
+# The layers that adapters may change, in training and in serving; docs/sources.md has the cost of
+# each choice. vLLM wraps only these, so that the others stay as fast as without LoRA.
+ADAPTED_MODULES = ("o_proj", "down_proj")
 CONNECT_TIMEOUT_S = 1.5  # a person waits: with vLLM away an error comes within two seconds
 HEALTH_TIMEOUT_S = 2.0
 # A reasoning model would spend the answer's budget on thinking; templates that don't know the

@@ -10,6 +10,7 @@ from pathlib import Path
 
 from core.settings import ROOT, Settings
 from core.stack import postgres
+from core.vllm import ADAPTED_MODULES
 
 VLLM_MODULE = "vllm.entrypoints.launchers.api_server.entry"
 # Celery stops at once on QUIT and puts unfinished tasks back; TERM would wait for a training.
@@ -93,8 +94,10 @@ def vllm_command(settings: Settings, host: str = "127.0.0.1") -> list[str]:
     }
     if vllm_is_for_cpu():
         options["--kv-cache-memory-bytes"] = "512M"
+        options["--worker-extension-cls"] = "core.stack.cpu_lora.GroupedLora"
     flat = [part for option in options.items() for part in option]
-    return [sys.executable, "-m", VLLM_MODULE, *flat, "--enable-lora"]
+    lora = ["--enable-lora", "--lora-target-modules", *ADAPTED_MODULES]
+    return [sys.executable, "-m", VLLM_MODULE, *flat, *lora]
 
 
 def vllm_environment(settings: Settings) -> dict[str, str]:
