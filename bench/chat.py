@@ -5,18 +5,20 @@ from __future__ import annotations
 import asyncio
 import statistics
 import time
+from contextlib import closing
 from dataclasses import dataclass
-from uuid import UUID, uuid4
+from uuid import uuid4
 
-from bot.app import Services, open_services
-from bot.chat import Finished, Token
 from openai import AsyncOpenAI
 
 from bench.report import Row, at_least, at_most
-from core import conversations, learning
+from bot.chat import ChatService, Finished, Token
+from core import learning
+from core.db import Database
 from core.settings import Settings
 from core.types import Message
-from examples.demo import load_questions
+from core.vllm import BASE
+from examples.demo import ask, load_questions, open_chat
 
 STREAMS = (1, 8, 32)
 N_ROUNDS = 5
@@ -38,31 +40,28 @@ def run(settings: Settings) -> list[Row]:
 
 async def _run(settings: Settings) -> list[Row]:
     rows: list[Row] = []
-    async with open_services(settings) as services:
-        for n_streams in STREAMS:
-            rows += await _compare(services, n_streams)
+    with closing(Database(settings.dsn, max_size=max(STREAMS)).open()) as database:
+        with database.connect() as conn:
+            live = learning.live_adapter(conn) or BASE
+        async with open_chat(settings, database) as chat:
+            for n_streams in STREAMS:
+                rows += await _compare(settings, chat, live, n_streams)
     return rows
 
 
-async def _compare(services: Services, n_streams: int) -> list[Row]:
-    questions = load_questions(services.settings.company / "golden.jsonl")[:n_streams]
-    owner_id = uuid4()
-    live = await asyncio.to_thread(_live, services)
+async def _compare(settings: Settings, chat: ChatService, live: str, n_streams: int) -> list[Row]:
+    golden = load_questions(settings.company / "golden.jsonl")
     # Warming also tells the final messages, so that both sides send the very same.
-    turns = [
-        await services.chat.ask(owner_id, _new(services, owner_id), q.question) for q in questions
-    ]
-    messages = [turn.messages for turn in turns if turn.messages]
+    turns = [await ask(chat, uuid4(), item.question) for item in golden]
+    asked = [turn for turn in turns if turn.first_token_ms and turn.prompt_tokens][:n_streams]
     client = AsyncOpenAI(
-        base_url=f"{services.settings.vllm_base_url}/v1",
-        api_key=services.settings.vllm_api_key or "none",
-        timeout=60,
+        base_url=f"{settings.vllm_base_url}/v1", api_key=settings.vllm_api_key or "-", timeout=60
     )
     ours: list[list[Timed]] = []
     theirs: list[list[Timed]] = []
     for number in range(N_ROUNDS + 1):
-        app_jobs = [_through_app(services, owner_id, question.question) for question in questions]
-        raw_jobs = [_straight(client, services.settings, live, sent) for sent in messages]
+        app_jobs = [_through_app(chat, turn.question) for turn in asked]
+        raw_jobs = [_straight(client, settings, live, turn.messages) for turn in asked]
         sides = [(ours, app_jobs), (theirs, raw_jobs)]
         for side, jobs in sides if number % 2 else reversed(sides):
             side.append(list(await asyncio.gather(*jobs)))
@@ -70,20 +69,9 @@ async def _compare(services: Services, n_streams: int) -> list[Row]:
     return _rows(n_streams, ours[1:], theirs[1:])  # the first round warms both
 
 
-def _new(services: Services, owner_id: UUID) -> UUID:
-    with services.database.connect() as conn:
-        return conversations.create_conversation(conn, owner_id).id
-
-
-def _live(services: Services) -> str:
-    with services.database.connect() as conn:
-        return learning.live_adapter(conn) or "base"
-
-
-async def _through_app(services: Services, owner_id: UUID, question: str) -> Timed:
-    conversation_id = await asyncio.to_thread(_new, services, owner_id)
+async def _through_app(chat: ChatService, question: str) -> Timed:
     start_s, first_s, n_tokens = time.perf_counter(), 0.0, 0
-    async for event in services.chat.answer(owner_id, conversation_id, question):
+    async for event in chat.answer(uuid4(), None, question):
         if isinstance(event, Token):
             first_s = first_s or time.perf_counter() - start_s
         elif isinstance(event, Finished):

@@ -7,7 +7,7 @@ import sys
 
 import typer
 
-from cli import knowledge, stack
+from cli import asking, knowledge, learning, measure, stack
 
 app = typer.Typer(
     name="ratchet",
@@ -16,7 +16,7 @@ app = typer.Typer(
     add_completion=False,
     pretty_exceptions_enable=False,
 )
-for room in (stack, knowledge):
+for room in (stack, knowledge, asking, learning, measure):
     app.registered_commands += room.app.registered_commands
 
 

@@ -5,21 +5,23 @@ from __future__ import annotations
 import asyncio
 import json
 import time
-from collections.abc import Callable, Sequence
+from collections.abc import AsyncIterator, Callable, Sequence
+from contextlib import asynccontextmanager, closing
 from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import Any
 from uuid import NAMESPACE_URL, UUID, uuid4, uuid5
 
-from bot.chat import ChatService
+from bot.chat import ChatService, Finished
 from bot.feedback import correct, rate
-
+from bot.tokens import ModelTokenizer
 from core import conversations, learning
 from core.db import Database
-from core.errors import TrainingError
+from core.errors import ModelUnavailable, TrainingError
 from core.settings import Settings
-from core.types import Rating, RunState, Turn
+from core.types import Rating, RunState, TrainingRun, Turn
 from examples.customers import Customer, Preference, judge, population
+from retrieval.embed import get_embedder
 
 N_CUSTOMERS = 30
 N_STREAMS = 8
@@ -61,11 +63,32 @@ class DemoResult:
         return asdict(self)
 
 
+@asynccontextmanager
+async def open_chat(settings: Settings, database: Database) -> AsyncIterator[ChatService]:
+    """Yield the chat as the web app has it, for a script of its own."""
+    embedder = await asyncio.to_thread(get_embedder, settings)
+    chat = ChatService(settings, database, embedder, ModelTokenizer(settings.model))
+    try:
+        yield chat
+    finally:
+        await chat.close()
+
+
+def run(settings: Settings, n_ratings: int, on_progress: Progress) -> DemoResult:
+    """Play the demo against the running stack."""
+
+    async def play_all() -> DemoResult:
+        with closing(Database(settings.dsn, max_size=N_STREAMS).open()) as database:
+            async with open_chat(settings, database) as chat:
+                return await play(settings, database, chat, n_ratings, on_progress)
+
+    return asyncio.run(play_all())
+
+
 async def play(
     settings: Settings,
     database: Database,
     chat: ChatService,
-    *,
     n_ratings: int,
     on_progress: Progress,
 ) -> DemoResult:
@@ -128,7 +151,7 @@ async def rate_answers(
         person = people[number % len(people)]
         question = questions[number % len(questions)]
         async with gate:
-            turn = await ask(database, chat, customer_id(person), question.question)
+            turn = await ask(chat, customer_id(person), question.question)
             thumb = await asyncio.to_thread(give_thumb, database, person, turn, question)
         done += 1
         on_progress("ratings", done, n_ratings)
@@ -152,7 +175,7 @@ async def win_rate(
     async def one(question: Question) -> bool:
         nonlocal done
         async with gate:
-            turn = await ask(database, chat, asker_id, question.question)
+            turn = await ask(chat, asker_id, question.question)
             texts = await asyncio.to_thread(passage_texts, database, turn.id)
         done += 1
         on_progress(f"wins {when}", done, len(questions))
@@ -162,15 +185,12 @@ async def win_rate(
     return sum(wins) / len(wins)
 
 
-async def ask(database: Database, chat: ChatService, owner_id: UUID, question: str) -> Turn:
+async def ask(chat: ChatService, owner_id: UUID, question: str) -> Turn:
     """Ask in a conversation of its own and return the finished turn."""
-
-    def start() -> UUID:
-        with database.connect() as conn:
-            return conversations.create_conversation(conn, owner_id).id
-
-    conversation_id = await asyncio.to_thread(start)
-    return await chat.ask(owner_id, conversation_id, question)
+    async for event in chat.answer(owner_id, None, question):
+        if isinstance(event, Finished):
+            return event.turn
+    raise ModelUnavailable("the answer broke off; see `ratchet status`")
 
 
 def give_thumb(
@@ -198,7 +218,7 @@ def customer_id(person: Customer) -> UUID:
     return uuid5(NAMESPACE_URL, f"ratchet:customer:{person.name}")
 
 
-def retrain(database: Database, on_progress: Progress) -> tuple[str | None, learning.TrainingRun]:
+def retrain(database: Database, on_progress: Progress) -> tuple[str | None, TrainingRun]:
     """Request a run, follow it to its end; returns the adapter live before and the run."""
     with database.connect() as conn:
         adapter_before = learning.live_adapter(conn)
