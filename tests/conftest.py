@@ -1,10 +1,14 @@
-"""Fixtures: a real Postgres for all tests, one fresh migrated database for each."""
+"""Fixtures: a real Postgres with a fresh database for each test, a whole stack, a browser."""
 
+import os
 import shutil
 import signal
+import socket
 import subprocess
+import sys
 import tempfile
 import time
+from dataclasses import dataclass
 from pathlib import Path
 from uuid import uuid4
 
@@ -12,7 +16,7 @@ import psycopg
 import pytest
 
 from core.db import Database
-from core.settings import Settings
+from core.settings import ROOT, Settings
 from core.stack import postgres
 from migrations.apply import apply
 
@@ -102,3 +106,72 @@ def settings(tmp_path, request):
     """Settings whose home is the test's own folder; with `dsn` in use, on that database."""
     url = request.getfixturevalue("dsn") if "dsn" in request.fixturenames else ""
     return Settings(home=tmp_path / "home", database_url=url, _env_file=None)
+
+
+@dataclass(frozen=True)
+class Stack:
+    """A running local stack and the environment that makes `ratchet` speak to it."""
+
+    settings: Settings
+    env: dict[str, str]
+
+    @property
+    def url(self):
+        """The page's address, without a trailing slash."""
+        return f"http://127.0.0.1:{self.settings.web_port}"
+
+    def ratchet(self, *args, timeout_s=300):
+        """Run one command to its end and return its exit code, stdout and stderr."""
+        return subprocess.run(
+            [sys.executable, "-m", "cli", *args],
+            env=self.env,
+            cwd=ROOT,
+            capture_output=True,
+            text=True,
+            timeout=timeout_s,
+        )
+
+
+@pytest.fixture(scope="session")
+def stack():
+    """The whole local stack, started like a person does; once per session, on its own ports."""
+    home = Path(tempfile.mkdtemp(prefix="rt-", dir="/tmp"))
+    own = {
+        "home": home,
+        "web_port": free_port(),
+        "vllm_port": free_port(),
+        "admin_password": "a password for tests",
+        "retrain_min_new_pairs": 1_000_000,  # a test says itself when to train
+    }
+    env = os.environ | {f"RATCHET_{name.upper()}": str(value) for name, value in own.items()}
+    running = Stack(Settings(**own, _env_file=None), env)
+    try:
+        started = running.ratchet("up", "--detach", timeout_s=900)
+        assert started.returncode == 0, f"{started.stderr}\n{_log_ends(home)}"
+        yield running
+    finally:
+        running.ratchet("down")
+        shutil.rmtree(home, ignore_errors=True)
+
+
+def free_port():
+    """A TCP port on loopback that nobody uses now."""
+    with socket.socket() as probe:
+        probe.bind(("127.0.0.1", 0))
+        return probe.getsockname()[1]
+
+
+def _log_ends(home):
+    return "\n".join(
+        f"== {log.name}\n" + "\n".join(log.read_text(errors="replace").splitlines()[-15:])
+        for log in sorted(home.glob("logs/*.log"))
+    )
+
+
+@pytest.fixture(scope="session")
+def browser_type_launch_args(browser_type_launch_args):
+    """Chromium from the system; root has no sandbox for it."""
+    names = ("chromium", "chromium-browser", "google-chrome")
+    path = next(filter(None, map(shutil.which, names)), None)
+    assert path, "no Chromium on the PATH; `make test` installs it or says how"
+    return {**browser_type_launch_args, "executable_path": path, "args": ["--no-sandbox"]}

@@ -14,6 +14,7 @@ from kombu.exceptions import OperationalError
 
 from core.settings import Settings
 from core.stack import postgres, supervisor
+from core.stack.leftovers import find_leftovers
 from core.stack.programs import programs
 from core.stack.supervisor import ProcessInfo
 
@@ -57,6 +58,7 @@ def page_url(settings: Settings) -> str:
 def status(settings: Settings) -> StackStatus:
     """Ask every service and return how each is doing; takes about two seconds at most."""
     infos = supervisor.process_infos(settings)
+    absence = "" if infos else _absence(settings)
     supervised = {program.name for program in programs(settings)}
     looks = _looks(settings)
     with ThreadPoolExecutor(len(looks)) as pool:
@@ -67,7 +69,7 @@ def status(settings: Settings) -> StackStatus:
         }
         why_not = {name: future.result() for name, future in waiting.items()}
     services = [
-        _service(name, infos.get(name), why_not.get(name, "not running"), name in supervised)
+        _service(name, infos.get(name), why_not.get(name, absence), name in supervised)
         for name in ORDER
     ]
     healthy = all(service.state == "healthy" for service in services)
@@ -98,7 +100,7 @@ def _service(
         state = "away" if why_not else "healthy"
         return ServiceStatus(name, state, None, 0.0, 0, why_not or "external")
     if info is None:
-        return ServiceStatus(name, "stopped", None, 0.0, 0, "the stack is not running")
+        return ServiceStatus(name, "stopped", None, 0.0, 0, why_not)
     found = ServiceStatus(
         name, "healthy", info.pid, info.uptime_s, info.restarts, info.detail or why_not
     )
@@ -109,6 +111,12 @@ def _service(
         return replace(found, detail=f"restarted {info.restarts}×" if info.restarts else "")
     is_young = info.uptime_s < STARTING_S.get(name, DEFAULT_STARTING_S)
     return replace(found, state="starting" if is_young else "unhealthy")
+
+
+def _absence(settings: Settings) -> str:
+    if find_leftovers(settings.home):
+        return "supervisor killed; run `ratchet down`"
+    return "not running"
 
 
 def _is_alive(info: ProcessInfo | None) -> bool:

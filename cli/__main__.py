@@ -1,0 +1,5 @@
+"""`python -m cli` is `ratchet` where the package is not installed."""
+
+from cli import main
+
+main()
