@@ -37,7 +37,7 @@ def up(
     else:
         typer.echo(f"{'Ready' if is_new else 'Already running'}: {url}")
         where = "set by RATCHET_ADMIN_PASSWORD" if settings.admin_password else password_file
-        typer.echo(f"Admin page: {url}/admin, password {where}")
+        typer.echo(f"Desk: {url}/desk, password {where}")
     if is_new and not detach:
         typer.echo("Ctrl-C stops everything.")
         _stay(settings)
