@@ -3,9 +3,39 @@
 
 CREATE EXTENSION IF NOT EXISTS vector WITH SCHEMA public;
 
+CREATE FUNCTION public.any_word(lexemes text[]) RETURNS tsquery
+    LANGUAGE sql IMMUTABLE STRICT PARALLEL SAFE
+    RETURN (SELECT (string_agg(((''''::text || replace(replace(lexeme.lexeme, '\'::text, '\\'::text), ''''::text, ''''''::text)) || ''''::text), ' | '::text))::tsquery AS string_agg FROM unnest(any_word.lexemes) lexeme(lexeme));
+
+CREATE FUNCTION public.count_lexemes() RETURNS trigger
+    LANGUAGE plpgsql
+    AS $$
+BEGIN
+    PERFORM pg_advisory_xact_lock(hashtextextended('lexeme_counts', 0));
+    INSERT INTO lexeme_counts AS c (lexeme, n_chunks)
+    SELECT lexeme, CASE TG_OP WHEN 'INSERT' THEN count(*) ELSE -count(*) END
+    FROM (
+        SELECT (unnest(lexemes)).lexeme FROM touched
+        UNION ALL
+        SELECT '' FROM touched
+    ) words
+    GROUP BY lexeme
+    ON CONFLICT (lexeme) DO UPDATE SET n_chunks = c.n_chunks + excluded.n_chunks;
+    RETURN NULL;
+END
+$$;
+
 CREATE FUNCTION public.sha256_hex(body jsonb) RETURNS text
     LANGUAGE sql IMMUTABLE STRICT PARALLEL SAFE
     RETURN encode(sha256(convert_to((body)::text, 'UTF8'::name)), 'hex'::text);
+
+CREATE FUNCTION public.term_place(lexeme text) RETURNS integer
+    LANGUAGE sql IMMUTABLE STRICT PARALLEL SAFE
+    RETURN (((('x'::text || substr(md5(lexeme), 1, 7)))::bit(28))::integer + 1);
+
+CREATE FUNCTION public.term_weights(lexemes tsvector) RETURNS public.sparsevec
+    LANGUAGE sql IMMUTABLE STRICT PARALLEL SAFE
+    RETURN (WITH term AS (SELECT public.term_place(unnest.lexeme) AS place, (sum(cardinality(unnest.positions)))::double precision AS n FROM unnest(term_weights.lexemes) unnest(lexeme, positions, weights) GROUP BY (public.term_place(unnest.lexeme))), weighted AS (SELECT term.place, ((term.n * (2.2)::double precision) / (term.n + ((1.2)::double precision * ((0.25)::double precision + (((0.75)::double precision * (SELECT sum(term_1.n) AS sum FROM term term_1)) / (24)::double precision))))) AS weight FROM term) SELECT ((('{'::text || COALESCE(string_agg(((weighted.place || ':'::text) || (weighted.weight)::real), ','::text ORDER BY weighted.place), ''::text)) || '}/268435456'::text))::public.sparsevec AS sparsevec FROM weighted);
 
 CREATE SEQUENCE public.adapter_version
     START WITH 1
@@ -36,6 +66,7 @@ CREATE TABLE public.chunks (
     n_tokens integer NOT NULL,
     embedding public.halfvec(384) NOT NULL,
     lexemes tsvector NOT NULL,
+    terms public.sparsevec(268435456) GENERATED ALWAYS AS (public.term_weights(lexemes)) STORED NOT NULL,
     CONSTRAINT chunks_body_check CHECK ((body <> ''::text)),
     CONSTRAINT chunks_n_tokens_check CHECK ((n_tokens > 0)),
     CONSTRAINT chunks_position_check CHECK (("position" >= 0))
@@ -154,6 +185,11 @@ CREATE TABLE public.gate_reports (
     reasons text[] NOT NULL,
     figures jsonb NOT NULL,
     created_at timestamp with time zone DEFAULT now() NOT NULL
+);
+
+CREATE TABLE public.lexeme_counts (
+    lexeme text NOT NULL,
+    n_chunks bigint NOT NULL
 );
 
 CREATE TABLE public.reviews (
@@ -277,6 +313,9 @@ ALTER TABLE ONLY public.feedback
 ALTER TABLE ONLY public.gate_reports
     ADD CONSTRAINT gate_reports_pkey PRIMARY KEY (id);
 
+ALTER TABLE ONLY public.lexeme_counts
+    ADD CONSTRAINT lexeme_counts_pkey PRIMARY KEY (lexeme);
+
 ALTER TABLE ONLY public.reviews
     ADD CONSTRAINT reviews_pkey PRIMARY KEY (id);
 
@@ -321,6 +360,10 @@ CREATE UNIQUE INDEX turns_current ON public.turns USING btree (conversation_id, 
 CREATE INDEX turns_messages ON public.turns USING btree (messages_sha256);
 
 CREATE INDEX turns_streaming ON public.turns USING btree (adapter) WHERE (status = 'streaming'::text);
+
+CREATE TRIGGER chunks_counted AFTER INSERT ON public.chunks REFERENCING NEW TABLE AS touched FOR EACH STATEMENT EXECUTE FUNCTION public.count_lexemes();
+
+CREATE TRIGGER chunks_uncounted AFTER DELETE ON public.chunks REFERENCING OLD TABLE AS touched FOR EACH STATEMENT EXECUTE FUNCTION public.count_lexemes();
 
 ALTER TABLE ONLY public.adapters
     ADD CONSTRAINT adapters_run_id_fkey FOREIGN KEY (run_id) REFERENCES public.training_runs(id);

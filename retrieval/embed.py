@@ -37,7 +37,7 @@ class Embedder:
         if "OMP_NUM_THREADS" not in os.environ:
             # One core stays free for Postgres and the pages.
             torch.set_num_threads(max(1, min(8, (os.cpu_count() or 2) - 1)))
-        disable_progress_bar()
+        disable_progress_bar()  # type: ignore[no-untyped-call]
         try:
             self._model = SentenceTransformer(model_path, device="cpu")
         except (OSError, ValueError) as exc:

@@ -14,16 +14,19 @@ from retrieval.store import hybrid_search
 MAX_QUERY_CHARS = 2000  # the model reads 256 tokens; what stands beyond can't matter
 
 _OPENERS = re.compile(
-    r"^\W*(and|but|or|so|also|then|what about|how about|what if|what else|why not|which one|"
-    r"why|how so|really|for how long|since when|until when|where exactly)\b",
+    r"^\W*(and|but|or|so|also|what about|how about|what if|what else|which one|how so|"
+    r"for how long\?|since when\?|until when\?)(\W|$)",
     re.IGNORECASE,
 )
 _POINTERS = re.compile(
-    r"\b(it|its|it's|they|them|their|theirs|those|these|that|this|he|she|him|her|one|ones|same|"
-    r"there|then|instead|otherwise|else)\b",
+    r"\b(it|its|they|them|their|theirs|those|these|that|this|one|ones|same"
+    r"|(?<!is )(?<!are )there)\b",
     re.IGNORECASE,
 )
-SHORT_WORDS = 4  # so few words lean on what was said before: "and on Sundays?"
+# "How long does it take to …": this `it` points forwards
+_EMPTY_IT = re.compile(r"\bit\b.*\b(to|that|until|if|when)\b", re.IGNORECASE)
+SHORT_WORDS = 4  # so few words lean on what was said before: "on Sundays too?"
+LONG_WORDS = 10  # so many say themselves what their "it" is
 
 
 def search(
@@ -75,8 +78,9 @@ def standalone_query(question: str, history: Sequence[Message]) -> str:
 
 
 def _leans_on_history(question: str) -> bool:
-    return (
-        len(question.split()) <= SHORT_WORDS
-        or _OPENERS.search(question) is not None
-        or _POINTERS.search(question) is not None
-    )
+    n_words = len(question.split())
+    if n_words <= SHORT_WORDS or _OPENERS.search(question):
+        return True
+    says_itself = n_words >= LONG_WORDS or re.search(r"[.!?]\s+\w", question)
+    points_back = _POINTERS.search(_EMPTY_IT.sub("", question))
+    return bool(points_back and not says_itself)

@@ -21,7 +21,10 @@ from retrieval.chunk import Chunk
 from retrieval.load import LoadedDocument
 
 N_CANDIDATES = 50  # per leg, before fusion
-RRF_K = 60  # Cormack, Clarke, Büttcher 2009: score = sum of 1 / (k + rank)
+MAX_MATCHES = 20_000  # chunks the lexical leg ranks; common words beyond only add to scores
+# Reciprocal rank fusion (Cormack, Clarke, Büttcher 2009): score = sum of weight / (k + rank).
+RRF_K = 10
+TEXT_WEIGHT = 0.5  # of the lexical leg; the dense leg has 1
 
 
 @dataclass(frozen=True, slots=True)
@@ -100,7 +103,7 @@ def _copy_chunks(
     conn.execute("""
         CREATE TEMP TABLE IF NOT EXISTS incoming_chunks (
             position integer, heading_path text[], body text, n_tokens integer,
-            embedding halfvec(384), heading_words text, body_words text
+            embedding halfvec(384), words text
         ) ON COMMIT DELETE ROWS
     """)
     conn.execute("TRUNCATE incoming_chunks")
@@ -108,20 +111,19 @@ def _copy_chunks(
         conn.cursor() as cur,
         cur.copy("COPY incoming_chunks FROM STDIN WITH (FORMAT BINARY)") as copy,
     ):
-        copy.set_types(["int4", "text[]", "text", "int4", "halfvec", "text", "text"])
+        copy.set_types(["int4", "text[]", "text", "int4", "halfvec", "text"])
         for chunk, embedding in zip(chunks, embeddings, strict=True):
-            headings = fold(" ".join([title, *chunk.heading_path]))
+            words = fold(" ".join([title, *chunk.heading_path, chunk.body]))
             copy.write_row(
                 (
                     *(chunk.position, list(chunk.heading_path), chunk.body, chunk.n_tokens),
-                    *(HalfVector(embedding), headings, fold(chunk.body)),
+                    *(HalfVector(embedding), words),
                 )
             )
     sql = """
         INSERT INTO chunks (document_id, position, heading_path, body, n_tokens, embedding, lexemes)
         SELECT %s, position, heading_path, body, n_tokens, embedding,
-               setweight(to_tsvector('english', heading_words), 'A')
-                   || to_tsvector('english', body_words)
+               to_tsvector('english', words)
         FROM incoming_chunks
         ORDER BY position
     """
@@ -149,6 +151,13 @@ def get_document(conn: Connection[Any], document_id: UUID) -> StoredDocument:
     return found
 
 
+def get_chunk_body(conn: Connection[Any], document_id: UUID, chunk_id: int) -> str:
+    """Return a chunk's text; empty when the document has been replaced since."""
+    sql = "SELECT body FROM chunks WHERE id = %s AND document_id = %s"
+    found = conn.execute(sql, (chunk_id, document_id)).fetchone()
+    return found[0] if found else ""
+
+
 def list_documents(conn: Connection[Any], collection: str = "help") -> list[StoredDocument]:
     """Return a collection's documents by title; their `body` is left empty."""
     sql = """
@@ -174,15 +183,28 @@ def hybrid_search(
     """
     Return the `limit` best chunks, best first, by reciprocal rank fusion of two legs.
 
-    One leg is the cosine to `embedding` (unit, 384), the other the words of `text`: chunks
-    holding all of them first, then those holding some. `rank` counts from 1.
+    One leg is the cosine to `embedding` (unit, 384), the other BM25 over the words of `text`,
+    of which any may match. `rank` counts from 1.
     """
     sql = """
-        WITH query AS (
+        WITH words AS (
+            SELECT w.lexeme, c.n_chunks,
+                   ln(1 + (total.n_chunks - c.n_chunks + 0.5) / (c.n_chunks + 0.5)) AS rarity,
+                   sum(c.n_chunks) OVER (ORDER BY c.n_chunks, w.lexeme) - c.n_chunks AS n_before
+            FROM unnest(to_tsvector('english', %(text)s)) w
+            JOIN lexeme_counts c USING (lexeme)
+            CROSS JOIN (SELECT n_chunks FROM lexeme_counts WHERE lexeme = '') total
+            WHERE c.n_chunks > 0
+        ),
+        query AS MATERIALIZED (
             SELECT %(embedding)s::halfvec(384) AS embedding,
-                   plainto_tsquery('english', %(words)s) AS all_words,
-                   replace(plainto_tsquery('english', %(words)s)::text, '&', '|')::tsquery
-                       AS any_word
+                   -- the rarest words find; all of them rank
+                   any_word(ARRAY(SELECT lexeme FROM words WHERE n_before < %(max_matches)s))
+                       AS any_word,
+                   (SELECT ('{' || string_agg(place || ':' || rarity::real, ',' ORDER BY place)
+                            || '}/268435456')::sparsevec
+                    FROM (SELECT term_place(lexeme) AS place, sum(rarity) AS rarity
+                          FROM words GROUP BY 1) places) AS terms
         ),
         dense AS MATERIALIZED (
             SELECT id, row_number() OVER (ORDER BY distance, id) AS rank
@@ -195,20 +217,19 @@ def hybrid_search(
             ) nearest
         ),
         lexical AS MATERIALIZED (
-            SELECT id, row_number() OVER (ORDER BY has_all DESC, score DESC, id) AS rank
+            SELECT id, row_number() OVER (ORDER BY negative_bm25, id) AS rank
             FROM (
-                SELECT c.id, c.lexemes @@ q.all_words AS has_all,
-                       ts_rank_cd(c.lexemes, q.any_word, 1) AS score
-                FROM query q, chunks c JOIN documents d ON d.id = c.document_id
-                WHERE c.lexemes @@ q.any_word AND d.collection = %(collection)s
-                ORDER BY has_all DESC, score DESC, c.id
+                SELECT c.id, c.terms <#> (SELECT terms FROM query) AS negative_bm25
+                FROM chunks c JOIN documents d ON d.id = c.document_id
+                WHERE c.lexemes @@ (SELECT any_word FROM query) AND d.collection = %(collection)s
+                ORDER BY negative_bm25, c.id
                 LIMIT %(n_candidates)s
             ) matching
         ),
         fused AS (
             SELECT id, dense.rank AS dense_rank, lexical.rank AS text_rank,
                    coalesce(1.0 / (%(rrf_k)s + dense.rank), 0)
-                       + coalesce(1.0 / (%(rrf_k)s + lexical.rank), 0) AS score
+                       + coalesce(%(text_weight)s / (%(rrf_k)s + lexical.rank), 0) AS score
             FROM dense FULL JOIN lexical USING (id)
         )
         SELECT c.id AS chunk_id, c.document_id, d.uri, d.title, c.heading_path, c.body,
@@ -221,10 +242,12 @@ def hybrid_search(
     """
     params = {
         "embedding": HalfVector(embedding),
-        "words": fold(text),
+        "text": fold(text),
         "collection": collection,
         "n_candidates": max(N_CANDIDATES, limit),
+        "max_matches": MAX_MATCHES,
         "rrf_k": RRF_K,
+        "text_weight": TEXT_WEIGHT,
         "limit": limit,
     }
     with conn.cursor(row_factory=dict_row) as cur:
