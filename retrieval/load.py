@@ -12,6 +12,7 @@ from pathlib import Path
 
 import mammoth
 import trafilatura
+from trafilatura.settings import use_config
 
 from core.errors import DocumentError
 from retrieval.pdf import pdf_markdown
@@ -41,6 +42,12 @@ class LoadedDocument:
     title: str
     media_type: str
     body_markdown: str
+
+
+# trafilatura takes pages under 250 letters for failures and flattens them; help articles are short
+_SHORT_PAGES = use_config()
+_SHORT_PAGES.set("DEFAULT", "MIN_EXTRACTED_SIZE", "50")
+_SHORT_PAGES.set("DEFAULT", "MIN_OUTPUT_SIZE", "1")
 
 
 def load_document(path: Path) -> LoadedDocument:
@@ -128,7 +135,11 @@ def _read_html(raw: bytes) -> tuple[str, str]:
 def _html_markdown(html: str) -> tuple[str, str]:
     found = trafilatura.bare_extraction(html, with_metadata=True)
     body = trafilatura.extract(
-        html, output_format="markdown", include_tables=True, favor_recall=True
+        html,
+        output_format="markdown",
+        include_tables=True,
+        favor_recall=True,
+        config=_SHORT_PAGES,
     )
     if body is None:
         raise DocumentError("holds no readable text")

@@ -1,0 +1,170 @@
+"""A customer's question finds the right article, follows the conversation, or finds nothing."""
+
+import json
+from pathlib import Path
+
+import pytest
+
+from core.db import Database
+from retrieval.ingest import ingest
+from retrieval.retriever import HybridRetriever
+from retrieval.search import search, standalone_query
+
+COMPANY = Path(__file__).parents[2] / "examples" / "company"
+
+
+def asked(*questions):
+    return [
+        {"role": role, "content": text}
+        for question in questions
+        for role, text in (("user", question), ("assistant", "Yes [1]."))
+    ]
+
+
+def read_rows(name):
+    return [json.loads(line) for line in (COMPANY / name).read_text().splitlines()]
+
+
+@pytest.fixture(scope="module")
+def company(postgres_host, template_database, embedder):
+    """The sample company's articles, ingested once for the tests here, which only read."""
+    import psycopg
+
+    name = "retrieval_company"
+    with psycopg.connect(
+        f"host={postgres_host} dbname=postgres user=postgres", autocommit=True
+    ) as conn:
+        conn.execute(f"CREATE DATABASE {name} TEMPLATE {template_database}")
+    database = Database(f"host={postgres_host} dbname={name} user=postgres").open()
+    report = ingest(database, embedder, [COMPANY / "articles"])
+    assert [] == report.problems
+    yield database
+    database.close()
+
+
+def find(company, embedder, question, history=(), *, min_similarity=-1.0):
+    return search(
+        company,
+        embedder,
+        question,
+        history=history,
+        limit=3,
+        min_similarity=min_similarity,
+    )
+
+
+def hits(company, embedder, rows, top):
+    return sum(
+        any(
+            Path(passage.uri).name == row["article"]
+            for passage in find(company, embedder, row["question"], asked(*row.get("first", [])))[
+                :top
+            ]
+        )
+        for row in rows
+    )
+
+
+def test_golden_questions_find_their_article(company, embedder):
+    """An answer can't be better than what was found: 52 first and 59 in three when written."""
+    rows = read_rows("golden.jsonl")
+
+    assert hits(company, embedder, rows, top=1) >= 49
+    assert hits(company, embedder, rows, top=3) >= 57
+
+
+def test_follow_ups_find_the_article_of_their_conversation(company, embedder):
+    """ "And how much is it?" means what was talked about."""
+    rows = [{**row, "first": [row["first"]]} for row in read_rows("followups.jsonl")]
+
+    assert hits(company, embedder, rows, top=3) >= 19
+
+
+def test_most_questions_pass_the_threshold_and_nonsense_does_not(company, embedder, settings):
+    """The bot must say that it found nothing, and not say it too often."""
+    threshold = settings.min_similarity
+    golden = [row["question"] for row in read_rows("golden.jsonl")]
+
+    answered = [
+        bool(find(company, embedder, question, min_similarity=threshold)) for question in golden
+    ]
+
+    assert sum(answered) >= 57
+    for nonsense in ("Who won the football game last night?", "qwertz uiop", "2 + 2 = ?"):
+        assert [] == find(company, embedder, nonsense, min_similarity=threshold)
+
+
+def test_ranks_count_from_one_best_first(company, embedder):
+    """The rank is the citation number."""
+    passages = find(company, embedder, "Do gift cards expire?")
+
+    assert [1, 2, 3] == [passage.rank for passage in passages]
+    assert passages[0].score >= passages[1].score >= passages[2].score
+
+
+@pytest.mark.parametrize(
+    "question",
+    ["", " \n", "\0", "a\0b", "x" * 1_000_000, "\ud800", "هل الشحن مجاني؟", "🍳🔪", "'; --", "{}"],
+)
+def test_no_message_breaks_the_search(company, embedder, question):
+    """People paste anything."""
+    assert len(find(company, embedder, question, asked("Hi"))) <= 3
+
+
+def test_an_empty_knowledge_base_finds_nothing(database, embedder):
+    """Before the first ingest the bot says that it found nothing."""
+    assert [] == find(database, embedder, "Do you ship to Canada?")
+
+
+@pytest.mark.parametrize(
+    "question",
+    [
+        "And how much is it?",
+        "What about Canada?",
+        "On Sundays too?",
+        "How long does that take?",
+        "Can I return them?",
+        "Which one is cheaper?",
+    ],
+)
+def test_a_question_that_leans_on_the_last_one_is_searched_with_it(question):
+    """Alone it names nothing that could be found."""
+    assert f"Do you ship pans? {question}" == standalone_query(question, asked("Do you ship pans?"))
+
+
+@pytest.mark.parametrize(
+    "question",
+    [
+        "How do I clean a carbon steel pan?",
+        "How long does it take to get a refund?",
+        "Is there a fee for gift wrapping?",
+        "I have a new address. Where do I change it?",
+        "I opened the pan that I bought in your store and want to return it",
+    ],
+)
+def test_a_question_that_says_what_it_means_is_searched_alone(question):
+    """A new topic must not drag the old one along."""
+    assert question == standalone_query(question, asked("Do you ship pans?"))
+
+
+def test_only_the_last_question_is_added():
+    """The topic before last is over."""
+    history = asked("Do you ship pans?", "Do gift cards expire?")
+
+    assert "Do gift cards expire? And teas?" == standalone_query("And teas?", history)
+
+
+def test_a_first_question_is_searched_as_it_is():
+    """Nothing was said before."""
+    assert "And how much is it?" == standalone_query(" And how\nmuch is it? ", [])
+
+
+def test_langchain_gets_the_same_passages(company, embedder):
+    """Who builds on LangChain uses the product's own search."""
+    retriever = HybridRetriever(db=company, embedder=embedder, min_similarity=0.3)
+
+    documents = retriever.invoke("And Canada?", history=asked("How long does delivery take?"))
+
+    expected = find(company, embedder, "And Canada?", asked("How long does delivery take?"))
+    assert [passage.body for passage in expected] == [each.page_content for each in documents]
+    assert [1, 2, 3] == [each.metadata["rank"] for each in documents]
