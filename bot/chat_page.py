@@ -1,0 +1,272 @@
+"""The customers' page: layout and events only."""
+
+from __future__ import annotations
+
+import asyncio
+import json
+from collections.abc import AsyncIterator
+from contextlib import aclosing
+from html import escape
+from time import perf_counter
+from typing import Any
+from uuid import UUID
+
+import gradio as gr
+
+from bot.accounts import visitor_id
+from bot.chat import Finished, Started, Token
+from bot.chat_view import (
+    ShownTurn,
+    answer_message,
+    broken_message,
+    load_shown,
+    messages_of,
+    question_message,
+    thumbs_of,
+)
+from bot.door import QUIET, Update, conversation_id, friendly
+from bot.feedback_panel import FeedbackPanel
+from bot.services import Services
+from bot.sidebar import Sidebar
+from core.errors import InvalidInput, NotFound, RatchetError
+from core.settings import Settings
+
+REDRAW_EVERY_S = 0.04  # faster than this nobody reads
+SHOW_IN_ADDRESS = (
+    "(id) => history.replaceState(null, '', id ? '/?c=' + encodeURIComponent(id) : '/')"
+)
+READ_ADDRESS = "() => new URLSearchParams(location.search).get('c') || ''"
+
+
+def build_chat_page(services: Services) -> gr.Blocks:
+    """Return the chat as a Gradio app; who is asking comes from the signed cookie."""
+    blocks: gr.Blocks
+    with gr.Blocks(title=services.company, analytics_enabled=False, fill_height=True) as blocks:
+        ChatPage(services).wire(blocks)
+    return blocks
+
+
+class ChatPage:
+    """The page's components and what happens when they are used."""
+
+    def __init__(self, services: Services) -> None:
+        self.services = services
+        # What is open is held by the browser: it survives a restart of this process. Both are
+        # checked against the visitor's id each time.
+        self.conversation = gr.Textbox(visible="hidden", elem_id="conversation")
+        self.editing = gr.Textbox(visible="hidden", elem_id="editing")
+        self.sidebar = Sidebar(services)
+        self._lay_out()
+
+    def _lay_out(self) -> None:
+        self.chatbot = gr.Chatbot(
+            elem_id="chat",
+            show_label=False,
+            label="Conversation",
+            height="100%",
+            scale=1,
+            layout="bubble",
+            buttons=[],
+            placeholder=_welcome(self.services.company),
+            examples=[{"text": question} for question in suggested(self.services.settings)],
+            feedback_options=("Like", "Dislike"),
+            latex_delimiters=[],
+            allow_tags=False,
+        )
+        with gr.Row(elem_id="actions", visible=False) as self.actions:
+            self.again = gr.Button("Try again", size="sm", elem_id="again")
+            self.edit = gr.Button("Edit question", size="sm", elem_id="edit")
+        self.panel = FeedbackPanel(self.services)
+        with gr.Row(elem_id="editing-bar", visible=False) as self.editing_bar:
+            gr.HTML("Editing your last question", js_on_load=None, elem_id="editing-note")
+            self.leave_edit = gr.Button("Cancel", size="sm", elem_id="leave-edit")
+        self.composer = gr.Textbox(
+            elem_id="composer",
+            show_label=False,
+            label="Your question",
+            placeholder="Ask a question…",
+            lines=1,
+            max_lines=8,
+            container=False,
+            autofocus=True,
+            submit_btn=True,
+            html_attributes=gr.InputHTMLAttributes(autocorrect="on", enterkeyhint="send"),
+        )
+
+    def wire(self, blocks: gr.Blocks) -> None:
+        """Connect the components; called inside the Blocks."""
+        drawn = [
+            self.conversation,
+            self.editing,
+            self.sidebar.talks,
+            self.chatbot,
+            self.actions,
+            self.editing_bar,
+            self.composer,
+            *self.panel.drawn,
+            *self.sidebar.drawn,
+        ]
+        typed = [self.composer, self.conversation, self.editing]
+        where = [self.conversation]
+        answering = [
+            self.composer.submit(self.send, typed, drawn, **QUIET),
+            self.chatbot.example_select(self.send_suggested, where, drawn, **QUIET),
+            self.again.click(self.send_again, where, drawn, **QUIET),
+        ]
+        self.composer.stop(self.stop, where, None, queue=False, **QUIET)
+        self.edit.click(self.start_edit, where, drawn, **QUIET)
+        self.leave_edit.click(self.open, where, drawn, **QUIET)
+        self.sidebar.wire(self, where, drawn, cancels=answering)
+        self.panel.wire(self, where, drawn)
+        blocks.load(self.open, where, drawn, js=READ_ADDRESS, **QUIET)
+        self.conversation.change(None, where, None, js=SHOW_IN_ADDRESS, api_visibility="private")
+
+    async def send(
+        self, question: str, conversation: str, editing: str, request: gr.Request
+    ) -> AsyncIterator[Update]:
+        """Answer what was typed; in place of the last question when that is being edited."""
+        place = int(editing) if editing.isdecimal() else None
+        async for update in self._answer(question, conversation, place, request):
+            yield update
+
+    async def send_suggested(
+        self, conversation: str, chosen: gr.SelectData, request: gr.Request
+    ) -> AsyncIterator[Update]:
+        """Answer a suggested question."""
+        async for update in self._answer(chosen.value["text"], conversation, None, request):
+            yield update
+
+    async def send_again(self, conversation: str, request: gr.Request) -> AsyncIterator[Update]:
+        """Answer the last question anew; the old answer is kept as history."""
+        with friendly():
+            last = (await asyncio.to_thread(self._last, conversation, request)).turn
+        async for update in self._answer(last.question, conversation, last.position, request):
+            yield update
+
+    async def _answer(
+        self, question: str, conversation: str, place: int | None, request: gr.Request
+    ) -> AsyncIterator[Update]:
+        """Draw the answer as it is written, at most 25 times a second."""
+        with friendly():
+            owner_id = visitor_id(request)
+            events = self.services.chat.answer(
+                owner_id, conversation_id(conversation), question, position=place
+            )
+            text, drawn_at, before, started = "", 0.0, [], None
+            async with aclosing(events):
+                try:
+                    async for event in events:
+                        if isinstance(event, Started):
+                            started = event
+                            before = await asyncio.to_thread(self._before, owner_id, event)
+                            before.append(question_message(event.turn_id, question))
+                            yield self._writing(owner_id, event, before)
+                        elif isinstance(event, Token) and started:
+                            text += event.text
+                            if perf_counter() - drawn_at >= REDRAW_EVERY_S:
+                                drawn_at = perf_counter()
+                                bubble = answer_message(started.turn_id, text, started.passages)
+                                yield {self.chatbot: [*before, bubble]}
+                        elif isinstance(event, Finished):
+                            yield await asyncio.to_thread(
+                                self._drawn, owner_id, event.turn.conversation_id
+                            )
+                except RatchetError as exc:
+                    if started is None:
+                        raise
+                    yield self._broken(before, started, text, str(exc))
+
+    def _before(self, owner_id: UUID, started: Started) -> list[dict[str, Any]]:
+        """Return the messages above the turn that has just started."""
+        with self.services.database.connect() as conn:
+            shown = load_shown(conn, started.conversation_id, owner_id)
+        return messages_of(each for each in shown if each.turn.id != started.turn_id)
+
+    def _writing(self, owner_id: UUID, started: Started, before: list[dict[str, Any]]) -> Update:
+        return {
+            self.conversation: str(started.conversation_id),
+            self.editing: "",
+            self.editing_bar: gr.Row(visible=False),
+            self.chatbot: [*before, answer_message(started.turn_id, "", started.passages)],
+            self.actions: gr.Row(visible=False),
+            self.composer: gr.Textbox(value="", submit_btn=False, stop_btn=True),
+            **self.panel.closed(),
+            **self.sidebar.shown(owner_id, started.conversation_id),
+        }
+
+    def _broken(
+        self, before: list[dict[str, Any]], started: Started, text: str, why: str
+    ) -> Update:
+        """Show what came and why no more did; without asking Postgres, which may be the reason."""
+        bubble = broken_message(started.turn_id, text, started.passages, why)
+        return {
+            self.chatbot: [*before, bubble],
+            self.actions: gr.Row(visible=True),
+            self.composer: gr.Textbox(submit_btn=True, stop_btn=False),
+        }
+
+    def stop(self, conversation: str, request: gr.Request) -> None:
+        """End the answer being written; what is there is stored and shown by the answer itself."""
+        with friendly():
+            if opened := conversation_id(conversation):
+                self.services.chat.stop(visitor_id(request), opened)
+
+    def start_edit(self, conversation: str, request: gr.Request) -> Update:
+        """Put the last question into the composer; sending it replaces that question."""
+        with friendly():
+            last = self._last(conversation, request).turn
+        return {
+            self.editing: str(last.position),
+            self.editing_bar: gr.Row(visible=True),
+            self.composer: gr.Textbox(value=last.question),
+        }
+
+    def open(self, conversation: str, request: gr.Request) -> Update:
+        """Show a conversation as it is stored; an empty page when there is none."""
+        with friendly():
+            owner_id, opened = visitor_id(request), conversation_id(conversation)
+            try:
+                return self._drawn(owner_id, opened)
+            except NotFound:
+                return self._drawn(owner_id, None)
+
+    def _drawn(self, owner_id: UUID, opened: UUID | None) -> Update:
+        shown: list[ShownTurn] = []
+        if opened is not None:
+            with self.services.database.connect() as conn:
+                shown = load_shown(conn, opened, owner_id)
+        return {
+            self.conversation: str(opened or ""),
+            self.editing: "",
+            self.editing_bar: gr.Row(visible=False),
+            self.chatbot: gr.update(value=messages_of(shown), feedback_value=thumbs_of(shown)),
+            self.actions: gr.Row(visible=bool(shown)),
+            self.composer: gr.Textbox(submit_btn=True, stop_btn=False),
+            **self.panel.closed(),
+            **self.sidebar.shown(owner_id, opened),
+        }
+
+    def _last(self, conversation: str, request: gr.Request) -> ShownTurn:
+        opened = conversation_id(conversation)
+        shown = []
+        if opened is not None:
+            with self.services.database.connect() as conn:
+                shown = load_shown(conn, opened, visitor_id(request))
+        if not shown:
+            raise InvalidInput("ask a question first")
+        return shown[-1]
+
+
+def suggested(settings: Settings) -> list[str]:
+    """Return the questions offered on an empty page; none when the file is missing."""
+    path = settings.company / "suggested.json"
+    if not path.exists():
+        return []
+    return [str(question) for question in json.loads(path.read_text(encoding="utf-8"))]
+
+
+def _welcome(company: str) -> str:
+    return (
+        f"<h1>How can we help?</h1><p>Ask {escape(company)} anything. "
+        f"Answers come from our help articles, with the source beside them.</p>"
+    )

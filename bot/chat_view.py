@@ -1,0 +1,204 @@
+"""Turns as the chatbot shows them: escaped text, citations as links, sources, saved feedback."""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Iterable, Sequence
+from dataclasses import dataclass
+from html import escape
+from typing import Any
+from uuid import UUID
+
+from psycopg import Connection
+
+from bot.html import plain_in_markdown, prose_in_markdown
+from core.conversations import load_turns, turn_passages
+from core.feedback import corrections_of, current_ratings
+from core.types import Feedback, Passage, Rating, Reason, Turn, TurnStatus
+
+REASONS = {
+    Reason.INCORRECT: "It's wrong",
+    Reason.INCOMPLETE: "Something is missing",
+    Reason.NOT_GROUNDED: "Not in the source",
+    Reason.OUTDATED: "Out of date",
+    Reason.NOT_MY_QUESTION: "Not what I asked",
+    Reason.TOO_LONG: "Too long",
+    Reason.TONE: "Unfriendly",
+}
+THUMBS = {Rating.UP: "Like", Rating.DOWN: "Dislike"}  # Gradio's names for its icons
+WAITING = '<span class="waiting">Looking it up</span>'
+MAX_SNIPPET_CHARS = 150
+_CITATION = re.compile(r"\[(\d{1,3}(?:\s*,\s*\d{1,3})*)\]")
+
+ChatMessage = dict[str, Any]
+
+
+@dataclass(frozen=True, slots=True)
+class ShownTurn:
+    """One turn with what belongs under it on the page."""
+
+    turn: Turn
+    passages: Sequence[Passage]
+    feedback: Feedback | None = None
+    correction: str = ""
+
+
+def load_shown(conn: Connection[Any], conversation_id: UUID, owner_id: UUID) -> list[ShownTurn]:
+    """
+    Return a conversation as its owner sees it.
+
+    Raises:
+        NotFound: No such conversation, or it is somebody else's.
+    """
+    turns = load_turns(conn, conversation_id, owner_id)
+    ratings = current_ratings(conn, conversation_id, owner_id)
+    return [
+        ShownTurn(
+            turn,
+            turn_passages(conn, turn.id),
+            ratings.get(turn.id),
+            _own_correction(conn, turn.id, owner_id) if turn.id in ratings else "",
+        )
+        for turn in turns
+    ]
+
+
+def _own_correction(conn: Connection[Any], turn_id: UUID, owner_id: UUID) -> str:
+    bodies = (c.body for c in corrections_of(conn, turn_id) if c.author_id == owner_id)
+    return next(bodies, "")
+
+
+def messages_of(shown: Iterable[ShownTurn]) -> list[ChatMessage]:
+    """Return two messages for each turn, as `gr.Chatbot` takes them."""
+    return [message for each in shown for message in _pair(each)]
+
+
+def thumbs_of(shown: Iterable[ShownTurn]) -> list[str | None]:
+    """Return the thumb that is lit under each answer."""
+    return [THUMBS.get(each.feedback.rating) if each.feedback else None for each in shown]
+
+
+def question_message(turn_id: UUID, question: str) -> ChatMessage:
+    """Return the bubble with what the customer asked, character for character."""
+    return _message("user", turn_id, plain_in_markdown(question))
+
+
+def answer_message(turn_id: UUID, text: str, passages: Sequence[Passage]) -> ChatMessage:
+    """Return the bubble of an answer while it is being written."""
+    return _message("assistant", turn_id, linked(text, turn_id, passages) or WAITING)
+
+
+def broken_message(turn_id: UUID, text: str, passages: Sequence[Passage], why: str) -> ChatMessage:
+    """Return the bubble of an answer that broke off, with the reason."""
+    return _message("assistant", turn_id, linked(text, turn_id, passages) + _aside(why))
+
+
+def _message(role: str, turn_id: UUID, content: str) -> ChatMessage:
+    # The id comes back with every thumb, whatever else has happened to the list meanwhile.
+    return {"role": role, "content": content, "metadata": {"id": str(turn_id)}}
+
+
+def _pair(shown: ShownTurn) -> tuple[ChatMessage, ChatMessage]:
+    turn = shown.turn
+    content = (
+        linked(turn.answer, turn.id, shown.passages)
+        + _ending(turn)
+        + sources(turn, shown.passages)
+        + _feedback_note(shown)
+    )
+    return question_message(turn.id, turn.question), _message("assistant", turn.id, content)
+
+
+def _ending(turn: Turn) -> str:
+    if turn.status is TurnStatus.STOPPED:
+        return _aside("Stopped here.")
+    if turn.status is TurnStatus.FAILED:
+        return _aside("This answer broke off. Press “Try again”.")
+    if turn.status is TurnStatus.STREAMING:
+        return _aside("This answer was interrupted. Press “Try again”.")
+    return ""
+
+
+def _aside(text: str) -> str:
+    return f'\n\n<p class="aside">{escape(text)}</p>'
+
+
+def linked(text: str, turn_id: UUID, passages: Sequence[Passage]) -> str:
+    """Return an answer as safe Markdown; `[n]` links to passage n, where there is one."""
+    pieces = _CITATION.split(text)
+    return "".join(
+        _citation(piece, turn_id, passages) if n % 2 else prose_in_markdown(piece)
+        for n, piece in enumerate(pieces)
+    )
+
+
+def _citation(numbers: str, turn_id: UUID, passages: Sequence[Passage]) -> str:
+    by_rank = {passage.rank: passage for passage in passages}
+    ranks = [int(number) for number in numbers.split(",")]
+    if any(rank not in by_rank for rank in ranks):
+        return prose_in_markdown(f"[{numbers}]")
+    return "".join(
+        f'<a class="cite" href="{_address(turn_id, rank)}" '
+        f'title="{_attribute(by_rank[rank].title)}">{rank}</a>'
+        for rank in ranks
+    )
+
+
+def cited_ranks(text: str) -> set[int]:
+    """
+    Return the numbers an answer cites.
+
+    >>> sorted(cited_ranks("Within 30 days [1], unworn [2, 3]."))
+    [1, 2, 3]
+    """
+    return {int(n) for group in _CITATION.findall(text) for n in group.split(",")}
+
+
+def sources(turn: Turn, passages: Sequence[Passage]) -> str:
+    """Return the panel under an answer: what it cites, else what was looked at, folded."""
+    if turn.status is TurnStatus.FAILED or not passages:
+        return ""
+    cited = [p for p in passages if p.rank in cited_ranks(turn.answer)]
+    cards = "".join(_card(turn.id, passage) for passage in cited or passages)
+    if cited:
+        return f'\n\n<div class="sources">{cards}</div>'
+    return (
+        '\n\n<details class="sources"><summary>No source cited. Articles looked at</summary>'
+        f"{cards}</details>"
+    )
+
+
+def _card(turn_id: UUID, passage: Passage) -> str:
+    place = f"{passage.title} › {passage.heading}" if passage.heading else passage.title
+    return (
+        f'<a class="source" href="{_address(turn_id, passage.rank)}">'
+        f'<span class="source-rank">{passage.rank}</span>'
+        f'<span class="source-title">{_attribute(place)}</span>'
+        f'<span class="source-text">{_attribute(_snippet(passage.body))}</span></a>'
+    )
+
+
+def _snippet(body: str) -> str:
+    """Return the start of a passage in one line, without Markdown's marks."""
+    line = " ".join(re.sub(r"[*_`#|>]+|-{3,}|\]\([^)]*\)|\[", " ", body).split())
+    return line if len(line) <= MAX_SNIPPET_CHARS else line[: MAX_SNIPPET_CHARS - 1].rstrip() + "…"
+
+
+def _feedback_note(shown: ShownTurn) -> str:
+    if shown.feedback is None or shown.feedback.rating is not Rating.DOWN:
+        return ""
+    said = [REASONS[Reason(reason)] for reason in shown.feedback.reasons]
+    said += [f"“{shown.feedback.comment}”"] if shown.feedback.comment else []
+    lines = [f"You said: {' · '.join(said)}"] if said else []
+    lines += [f"It should have said: “{shown.correction}”"] if shown.correction else []
+    shown_lines = "".join(f"<p>{_attribute(line)}</p>" for line in lines)
+    return f'\n\n<div class="your-feedback">{shown_lines}</div>' if lines else ""
+
+
+def _address(turn_id: UUID, rank: int) -> str:
+    return f"/turns/{turn_id}/passages/{rank}#passage"
+
+
+def _attribute(text: str) -> str:
+    # One line: a blank one would end the HTML block that Markdown passes through.
+    return escape(" ".join(text.split()), quote=True)

@@ -1,0 +1,75 @@
+"""Plain pages behind a citation: the article with the passage marked, or what the model saw."""
+
+from __future__ import annotations
+
+from html import escape
+from typing import Annotated
+from uuid import UUID
+
+from fastapi import APIRouter, Query, Request
+from fastapi.responses import HTMLResponse
+
+from bot.accounts import is_admin, visitor_id
+from bot.html import article, page, prose
+from bot.services import Services
+from core.conversations import turn_owner, turn_passages
+from core.errors import NotFound, TurnNotFound
+from core.types import Passage
+from retrieval.store import StoredDocument, get_chunk_body, get_document
+
+
+def view_routes(services: Services) -> APIRouter:
+    """Return the routes of the pages that citations and admins link to."""
+    routes = APIRouter(default_response_class=HTMLResponse)
+
+    @routes.get("/documents/{document_id}")
+    def document(document_id: UUID, chunk: Annotated[int | None, Query()] = None) -> str:
+        """Show an article, with one of its chunks marked when asked to."""
+        with services.database.connect() as conn:
+            found = get_document(conn, document_id)
+            passage = "" if chunk is None else get_chunk_body(conn, document_id, chunk)
+        body, _ = _whole(found, passage)
+        return page(found.title, body, company=services.company)
+
+    @routes.get("/turns/{turn_id}/passages/{rank}")
+    def passage(turn_id: UUID, rank: int, request: Request) -> str:
+        """Show what the model saw, in its article as that is today; the asker's and admins'."""
+        with services.database.connect() as conn:
+            if not is_admin(request.session) and turn_owner(conn, turn_id) != visitor_id(request):
+                raise TurnNotFound(f"no turn {turn_id}")
+            seen = next((p for p in turn_passages(conn, turn_id) if p.rank == rank), None)
+            if seen is None:
+                raise NotFound(f"the answer has no source {rank}")
+            whole = get_document(conn, seen.document_id) if seen.document_id else None
+        return page(seen.title, _source(seen, whole), company=services.company)
+
+    return routes
+
+
+def _whole(document: StoredDocument, passage: str) -> tuple[str, bool]:
+    body, found = article(document.body, passage)
+    title = "" if document.body.lstrip().startswith("# ") else f"<h1>{escape(document.title)}</h1>"
+    return f"<article>{title}{body}</article>", found
+
+
+def _source(seen: Passage, whole: StoredDocument | None) -> str:
+    """Return the article with the passage marked; the bare passage when it is gone from there."""
+    place = f'<p class="source-place">Source {seen.rank} · {escape(_place(seen))}</p>'
+    if whole is None:
+        return place + _alone(seen, "This article has been removed since. The answer read:")
+    body, found = _whole(whole, seen.body)
+    if found:
+        return place + body
+    changed = _alone(seen, "This article has changed since. The answer read:")
+    return f'{place}{changed}<p class="note">The article today:</p>{body}'
+
+
+def _alone(seen: Passage, note: str) -> str:
+    return (
+        f'<p class="note">{escape(note)}</p>'
+        f'<blockquote class="passage" id="passage">{prose(seen.body)}</blockquote>'
+    )
+
+
+def _place(seen: Passage) -> str:
+    return f"{seen.title} › {seen.heading}" if seen.heading else seen.title
