@@ -179,12 +179,14 @@ def hybrid_search(
     *,
     collection: str,
     limit: int,
+    n_candidates: int | None = None,
 ) -> list[Passage]:
     """
     Return the `limit` best chunks, best first, by reciprocal rank fusion of two legs.
 
     One leg is the cosine to `embedding` (unit, 384), the other BM25 over the words of `text`,
-    of which any may match. `rank` counts from 1.
+    of which any may match; each gives its `n_candidates` best, by default 50 or `limit` if
+    that is more. `rank` counts from 1.
     """
     sql = """
         WITH words AS (
@@ -244,7 +246,7 @@ def hybrid_search(
         "embedding": HalfVector(embedding),
         "text": fold(text),
         "collection": collection,
-        "n_candidates": max(N_CANDIDATES, limit),
+        "n_candidates": n_candidates or max(N_CANDIDATES, limit),
         "max_matches": MAX_MATCHES,
         "rrf_k": RRF_K,
         "text_weight": TEXT_WEIGHT,
