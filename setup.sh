@@ -6,7 +6,6 @@ cd "$(dirname "$0")"
 
 UV_VERSION=0.13.8
 PYTHON=${PYTHON:-python3.11}
-export UV_LINK_MODE=${UV_LINK_MODE:-copy}
 # uv runs Python to compile bytecode; without it vLLM starts in twice the time.
 unset PYTHONDONTWRITEBYTECODE
 
@@ -15,21 +14,35 @@ die() {
     exit 1
 }
 
+debian_package() { # NAME, WHAT NEEDS IT
+    if [ "$(id -u)" != 0 ] || ! command -v apt-get >/dev/null; then
+        die "$2 needs $1; install it (Debian: sudo apt-get install $1), then try again"
+    fi
+    echo "setup: installing Debian's $1, for $2"
+    { apt-get update -qq && apt-get install -y -qq --no-install-recommends "$1"; } </dev/null ||
+        die "$1 could not be installed (see above); install it, then try again"
+}
+
 browser() {
     for name in chromium chromium-browser google-chrome; do
         if command -v "$name" >/dev/null; then return; fi
     done
-    if [ "$(id -u)" != 0 ] || ! command -v apt-get >/dev/null; then
-        die "the page tests need Chromium; install it (Debian: sudo apt-get install chromium)"
-    fi
-    echo "setup: installing Chromium"
-    { apt-get update -qq && apt-get install -y -qq --no-install-recommends chromium; } </dev/null ||
-        die "Chromium could not be installed (see above); install it, then try again"
+    debian_package chromium "the tests of the pages"
+}
+
+# The one system library that vLLM's CPU build loads and no wheel brings.
+libnuma() {
+    [ "$lock" = requirements.lock ] || return 0
+    .venv/bin/python -c 'import ctypes; ctypes.CDLL("libnuma.so.1")' 2>/dev/null ||
+        debian_package libnuma1 "vLLM"
 }
 
 # The CUDA builds where a GPU answers, else the CPU builds.
 choose_lock() {
-    if command -v nvidia-smi >/dev/null && nvidia-smi -L >/dev/null 2>&1; then
+    lock=${LOCK:-}
+    if [ -n "$lock" ]; then
+        return # an image is built where no GPU is
+    elif command -v nvidia-smi >/dev/null && nvidia-smi -L >/dev/null 2>&1; then
         lock=requirements-cuda.lock
     else
         lock=requirements.lock
@@ -62,7 +75,7 @@ make_venv() {
 
 install_uv() {
     [ "$(.venv/bin/uv --version 2>/dev/null | cut -d' ' -f2)" != "$UV_VERSION" ] || return 0
-    [ -x .venv/bin/pip ] || .venv/bin/python -m ensurepip -q || die "pip can't be had in .venv"
+    [ -x .venv/bin/pip ] || .venv/bin/python -m ensurepip >/dev/null || die "pip can't be had in .venv"
     .venv/bin/python -m pip install -q --disable-pip-version-check "uv==$UV_VERSION" ||
         die "uv $UV_VERSION could not be installed; is a package registry reachable?"
 }
@@ -89,4 +102,5 @@ choose_torch_source
 make_venv
 install_uv
 install_packages
+libnuma
 echo "$stamp" >.venv/setup-stamp

@@ -16,7 +16,7 @@ from core.stack.programs import programs
 FOLDERS = ("redis", "adapters", "datasets", "runs", "logs", "supervisor")
 START_TIMEOUT_S = {"vllm": 600.0}  # a first start compiles and may fetch a model
 DEFAULT_START_TIMEOUT_S = 180.0
-MAX_FAILED_STARTS = 2
+ENDED = ("BACKOFF", "EXITED", "FATAL")  # a supervisor goes on trying; a first start must not
 
 OnStep = Callable[[str, str], None]  # name, and what came of it ("" when it begins)
 Work = Callable[[Settings], str]  # does something with the database, returns what in words
@@ -117,7 +117,7 @@ def _wait_until_healthy(settings: Settings, name: str, dsn: str = "") -> None:
     log = settings.home / "logs" / f"{name}.log"
     while why := postgres.answers(dsn) if dsn else health.why_unhealthy(settings, name):
         info = supervisor.process_infos(settings).get(name)
-        if info and info.restarts >= MAX_FAILED_STARTS:
+        if info and (info.restarts or info.state in ENDED):
             words = supervisor.last_words(settings, name)
             raise StackError(f"{name} does not start: {words}; see {log}")
         if time.monotonic() > deadline:

@@ -59,7 +59,6 @@ def stack_environment(settings: Settings) -> dict[str, str]:
         "RATCHET_SUPERVISED": str(settings.home),
         "SPT_NOENV": "1",  # keeps setproctitle from overwriting the mark
         "GRADIO_ANALYTICS_ENABLED": "False",
-        "VLLM_NO_USAGE_STATS": "1",
         "DO_NOT_TRACK": "1",
         "PYTHONUNBUFFERED": "1",
     }
@@ -102,7 +101,7 @@ def vllm_command(settings: Settings, host: str = "127.0.0.1") -> list[str]:
 
 def vllm_environment(settings: Settings) -> dict[str, str]:
     """Return what vLLM reads from its environment."""
-    env = {"VLLM_ALLOW_RUNTIME_LORA_UPDATING": "1"}
+    env = {"VLLM_ALLOW_RUNTIME_LORA_UPDATING": "1", "VLLM_NO_USAGE_STATS": "1"}
     if vllm_is_for_cpu():
         env["TORCHDYNAMO_DISABLE"] = "1"  # else the first scoring request compiles C++ for 11 s
     if is_local_model(settings.model):

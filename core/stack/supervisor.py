@@ -10,6 +10,7 @@ import sys
 import time
 from collections import Counter
 from dataclasses import dataclass
+from itertools import pairwise
 from pathlib import Path
 from typing import Any
 from xmlrpc.client import Error as RpcError
@@ -22,6 +23,9 @@ from core.settings import ROOT, Settings
 from core.stack.programs import Program, programs, stack_environment
 
 SHUTDOWN_TIMEOUT_S = 60.0
+# "(EngineCore pid=7) ERROR 11-21 03:41:03 [core.py:1]" before a line of vLLM's
+LOG_PREFIX = re.compile(r"^\([\w ]+ pid=\d+\) ?([A-Z]+ \S+ \S+ \[[^]]*\] ?)?")
+CAUSE = re.compile(r"[\w.]*(Error|Exception)\b.*:|.*\bFATAL:|.*\bFatal error")
 N_RETRIES = 1000  # waits grow by a second each time, so this is "go on trying"
 
 
@@ -114,12 +118,13 @@ def shut_down(settings: Settings) -> bool:
 def last_words(settings: Settings, name: str) -> str:
     """Return the line of a program's log that most likely says why it ended."""
     log = settings.home / "logs" / f"{name}.log"
-    lines = log.read_text(errors="replace").splitlines()[-200:] if log.exists() else []
-    # vLLM prints the cause first and a general line last: the first error line is the cause.
-    wanted = re.compile(r"(?:^|\s)(\w*(?:Error|Exception|FATAL|panic)\b: ?.+)")
-    causes = [match[1] for line in lines if (match := wanted.search(line))]
-    shown = [line.strip() for line in lines if line.strip()]
-    return (causes or shown[-1:] or ["it wrote nothing"])[0][:300]
+    text = log.read_text(errors="replace") if log.exists() else ""
+    lines = [LOG_PREFIX.sub("", line).rstrip() for line in text.splitlines()[-150:]]
+    for line, following in pairwise([*lines, ""]):
+        if CAUSE.match(line):  # the first one: those after it only pass it on
+            told_there = following.strip() if following.startswith("  ") else ""
+            return f"{line} {told_there}".strip()[:300]
+    return next((line for line in reversed(lines) if line), "it wrote nothing")[:300]
 
 
 def _rpc(settings: Settings) -> Any:
