@@ -24,6 +24,10 @@ MIN_TRAIN = 8
 MIN_PAIRS = MIN_HELDOUT + MIN_TRAIN
 
 
+class TooFewPairs(TrainingError):
+    """There is not enough to train on and to judge by."""
+
+
 @dataclass(frozen=True, slots=True)
 class FrozenDataset:
     """Where a dataset lies and what it holds; `sha256` is over the manifest."""
@@ -46,7 +50,7 @@ def freeze(
     The same pairs always give the same files.
 
     Raises:
-        TrainingError: There are too few pairs to train on and to judge by.
+        TooFewPairs: There are too few pairs to train on and to judge by.
     """
     train, heldout = split(pairs)
     datasets.mkdir(mode=0o700, parents=True, exist_ok=True)
@@ -81,7 +85,7 @@ def split(
     out was not trained on in any form. The order is by hash, so it depends on nothing else.
 
     Raises:
-        TrainingError: No split leaves enough on both sides.
+        TooFewPairs: No split leaves enough on both sides.
     """
     wanted = max(MIN_HELDOUT, round(HELDOUT_SHARE * len(pairs)))
     heldout: list[PreferencePair] = []
@@ -90,7 +94,7 @@ def split(
         fits = len(heldout) < wanted and len(heldout) + len(group) <= 2 * wanted
         (heldout if fits else train).extend(group)
     if len(heldout) < MIN_HELDOUT or len(train) < MIN_TRAIN:
-        raise TrainingError(
+        raise TooFewPairs(
             f"too few preference pairs: {len(pairs)} ({len(train)} to train on, {len(heldout)} "
             f"to judge by), and at least {MIN_TRAIN} and {MIN_HELDOUT} on different questions "
             "are needed; collect more corrections and thumbs, then try again"

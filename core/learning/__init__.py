@@ -1,6 +1,8 @@
 """SQL of learning: what people said of answers, runs under a lease, adapters, the live log."""
 
 from core.learning.adapters import (
+    adapter_names,
+    adapters_on_trial,
     deploy,
     gate_report_of,
     get_adapter,
@@ -36,6 +38,8 @@ from core.learning.signals import (
 
 __all__ = [
     "FeedbackRow",
+    "adapter_names",
+    "adapters_on_trial",
     "advance_run",
     "deploy",
     "expired_runs",

@@ -88,6 +88,20 @@ def list_adapters(conn: Connection[Any], limit: int = 100) -> list[Adapter]:
         return cur.execute(sql, [limit]).fetchall()
 
 
+def adapter_names(conn: Connection[Any]) -> set[str]:
+    """Return the names of all adapters ever registered."""
+    return {row[0] for row in conn.execute("SELECT name FROM adapters")}
+
+
+def adapters_on_trial(conn: Connection[Any]) -> set[str]:
+    """Return the adapters whose run has not ended; they are being gated."""
+    sql = """
+        SELECT a.name FROM adapters a JOIN training_runs r ON r.id = a.run_id
+        WHERE r.state NOT IN ('promoted', 'rejected', 'failed')
+    """
+    return {row[0] for row in conn.execute(sql)}
+
+
 def insert_gate_report(
     conn: Connection[Any], run_id: UUID, adapter: str, baseline: str | None, report: GateReport
 ) -> None:

@@ -1,0 +1,170 @@
+"""May this candidate replace what is live? Pure statistics and rules over measured answers."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Sequence
+from dataclasses import dataclass
+from typing import Any
+
+from core.types import GateReport
+
+Z_95 = 1.96
+TIE_NATS = 0.02  # vLLM's own repeatability of a sequence's log-probability in bf16
+MAX_LOST_SHARE = 0.02  # golden questions whose fact or citation may net be lost; at least one
+MAX_BAD_SHARE = 0.05  # empty or looping answers
+LENGTH_SLACK = 2.0
+
+
+@dataclass(frozen=True, slots=True)
+class PairMargins:
+    """log p(chosen) - log p(rejected) of one held-out pair, in nats, under both models."""
+
+    live: float
+    candidate: float
+
+
+@dataclass(frozen=True, slots=True)
+class Answered:
+    """One model's answer to one question, as it was scored."""
+
+    n_words: int
+    is_empty: bool
+    loops: bool
+    has_facts: bool = False
+    cites_right: bool = False
+
+
+@dataclass(frozen=True, slots=True)
+class Evidence:
+    """All that the gate decides on; answers at the same place are to the same question."""
+
+    margins: Sequence[PairMargins]
+    live_answers: Sequence[Answered]
+    candidate_answers: Sequence[Answered]
+    chosen_words: float  # mean length of the answers people preferred
+    n_golden: int  # the first so many answers are to golden questions
+
+
+def decide(evidence: Evidence) -> GateReport:
+    """Apply every rule; the report names each that failed, with its figures."""
+    reasons: list[str] = []
+    figures: dict[str, Any] = {}
+    for rule in (better_on_heldout, nothing_lost, not_degenerate):
+        broken, measured = rule(evidence)
+        reasons += broken
+        figures |= measured
+    return GateReport(passed=not reasons, reasons=reasons, figures=figures)
+
+
+def better_on_heldout(evidence: Evidence) -> tuple[list[str], dict[str, Any]]:
+    """Require the Wilson lower bound of wins on pairs never trained on to exceed one half."""
+    n_pairs = len(evidence.margins)
+    wins = sum(map(_win, evidence.margins))
+    low, high = wilson_interval(wins, n_pairs)
+    gains = [pair.candidate - pair.live for pair in evidence.margins]
+    figures = {
+        "heldout_pairs": n_pairs,
+        "heldout_wins": wins,
+        "heldout_win_rate": round(wins / n_pairs, 4) if n_pairs else 0.0,
+        "heldout_win_rate_low": round(low, 4),
+        "heldout_win_rate_high": round(high, 4),
+        "heldout_margin_gain_nats": round(sum(gains) / n_pairs, 3) if n_pairs else 0.0,
+    }
+    if low > 0.5:
+        return [], figures
+    return [
+        f"not surely better on held-out pairs: {wins:g} wins of {n_pairs}, lower bound "
+        f"{low:.2f}, above 0.50 is needed"
+    ], figures
+
+
+def _win(pair: PairMargins) -> float:
+    """One when the candidate prefers the chosen answer more than the live one does; ties half."""
+    gain = pair.candidate - pair.live
+    return 0.5 if abs(gain) <= TIE_NATS else float(gain > 0)
+
+
+def nothing_lost(evidence: Evidence) -> tuple[list[str], dict[str, Any]]:
+    """Require golden questions to keep their facts and citations, up to a small net loss."""
+    n = evidence.n_golden
+    allowed = max(1, math.floor(MAX_LOST_SHARE * n))
+    reasons = []
+    figures: dict[str, Any] = {"golden_questions": n}
+    for what, name in (("facts", "has_facts"), ("citations", "cites_right")):
+        before = [getattr(answer, name) for answer in evidence.live_answers[:n]]
+        after = [getattr(answer, name) for answer in evidence.candidate_answers[:n]]
+        lost = sum(b and not a for b, a in zip(before, after, strict=True))
+        gained = sum(a and not b for b, a in zip(before, after, strict=True))
+        figures |= {f"golden_{what}_live": sum(before), f"golden_{what}_candidate": sum(after)}
+        figures |= {f"golden_{what}_lost": lost, f"golden_{what}_gained": gained}
+        if lost - gained > allowed:
+            reasons.append(
+                f"{what} lost on golden questions: right {sum(before)} before, {sum(after)} now, "
+                f"of {n}; at most {allowed} fewer is allowed"
+            )
+    return reasons, figures
+
+
+def not_degenerate(evidence: Evidence) -> tuple[list[str], dict[str, Any]]:
+    """Refuse empty answers, loops, and lengths far from both the live and the preferred ones."""
+    answers, live = evidence.candidate_answers, evidence.live_answers
+    if not answers:
+        return ["no answer could be measured: there are no questions to ask"], {}
+    n_empty, n_loops = sum(a.is_empty for a in answers), sum(a.loops for a in answers)
+    n_words = sum(a.n_words for a in answers) / len(answers)
+    live_words = sum(a.n_words for a in live) / len(live)
+    figures = {
+        "answers": len(answers),
+        "answers_empty": n_empty,
+        "answers_looping": n_loops,
+        "answers_looping_live": sum(a.loops for a in live),
+        "words_candidate": round(n_words, 1),
+        "words_live": round(live_words, 1),
+        "words_preferred": round(evidence.chosen_words, 1),
+    }
+    reasons = []
+    most = MAX_BAD_SHARE * len(answers)
+    if n_empty > max(most, sum(a.is_empty for a in live)):
+        reasons.append(f"{n_empty} of {len(answers)} answers are empty")
+    if n_loops > max(most, sum(a.loops for a in live)):
+        reasons.append(f"{n_loops} of {len(answers)} answers repeat themselves")
+    shortest = min(live_words, evidence.chosen_words) / LENGTH_SLACK
+    longest = max(live_words, evidence.chosen_words) * LENGTH_SLACK
+    if not shortest <= n_words <= longest:
+        reasons.append(
+            f"answers have {n_words:.0f} words on average, between {shortest:.0f} and "
+            f"{longest:.0f} is expected"
+        )
+    return reasons, figures
+
+
+def wilson_interval(wins: float, n_trials: int, z: float = Z_95) -> tuple[float, float]:
+    """
+    Return the Wilson score interval of a win rate, in [0, 1]; (0, 1) without trials.
+
+    Wilson (1927), as docs/sources.md cites it; unlike the normal interval it holds for few
+    trials and for rates near 0 and 1.
+
+    >>> tuple(round(end, 3) for end in wilson_interval(8, 8))
+    (0.676, 1.0)
+    """
+    if n_trials == 0:
+        return 0.0, 1.0
+    rate = wins / n_trials
+    centre = rate + z * z / (2 * n_trials)
+    spread = z * math.sqrt(rate * (1 - rate) / n_trials + z * z / (4 * n_trials**2))
+    scale = 1 + z * z / n_trials
+    return max(0.0, (centre - spread) / scale), min(1.0, (centre + spread) / scale)
+
+
+def win_rate_lower_bound(wins: float, n_pairs: int, z: float = Z_95) -> float:
+    """
+    Return the low end of the Wilson interval for a win rate, in [0, 1].
+
+    A candidate passes when this exceeds 0.5, so a lucky 6 of 8 does not ship.
+
+    >>> round(win_rate_lower_bound(6, 8), 3), round(win_rate_lower_bound(120, 200), 3)
+    (0.409, 0.531)
+    """
+    return wilson_interval(wins, n_pairs, z)[0]

@@ -1,0 +1,186 @@
+"""Brings thumbs and corrections from a JSONL file in, as conversations of their own."""
+
+from __future__ import annotations
+
+import hashlib
+import json
+from collections.abc import Callable, Iterable
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+from uuid import UUID, uuid5
+
+from psycopg import Connection
+
+from core import conversations, feedback
+from core.db import Database
+from core.errors import InvalidInput
+from core.settings import Settings, get_settings
+from core.types import Message, Rating, TurnStatus
+from training.prompting import PromptBuilder
+
+IMPORT_NAMESPACE = UUID("7e9b9c1c-6c0f-4f5e-8a55-2f6f0a3f9d02")
+MAX_TEXT_CHARS = 20_000
+FIELDS = {"question", "answer", "rating", "correction", "messages"}
+ROLES = ("system", "user", "assistant")
+
+BuildMessages = Callable[[str], list[Message]]
+
+
+@dataclass(frozen=True, slots=True)
+class Problem:
+    """A line that was left out, and why; lines count from 1."""
+
+    line: int
+    reason: str
+
+
+@dataclass(frozen=True, slots=True)
+class ImportReport:
+    """What became of the file's lines."""
+
+    n_imported: int
+    n_known: int  # imported before, from this or another file
+    problems: list[Problem]
+
+
+@dataclass(frozen=True, slots=True)
+class Line:
+    """One good line."""
+
+    key: str  # the same line has the same key
+    question: str
+    answer: str
+    rating: Rating
+    correction: str
+    messages: list[Message] | None
+
+
+def import_feedback(db: Database, path: Path, *, settings: Settings | None = None) -> ImportReport:
+    """
+    Store every good line of `path` in one transaction, and name each bad one.
+
+    A line is {"question", "answer", "rating": "up"|"down", "correction"?, "messages"?}; without
+    `messages` the prompt is built as the chat would build it now. Each line counts as a person
+    of its own. A line imported before is not stored again.
+
+    Raises:
+        InvalidInput: The file can't be read.
+        DatabaseUnavailable: Postgres can't be reached; nothing was stored.
+    """
+    lines, problems = read_lines(path)
+    build = PromptBuilder(db, settings or get_settings())
+    prepared = [(line, line.messages or build(line.question).messages or []) for line in lines]
+    with db.connect() as conn:
+        stored = [_store(conn, line, messages) for line, messages in prepared]
+    return ImportReport(sum(stored), len(stored) - sum(stored), problems)
+
+
+def read_lines(path: Path) -> tuple[list[Line], list[Problem]]:
+    """Return the good lines and the problems of the others; blank lines are neither."""
+    try:
+        raw = path.read_bytes().splitlines()
+    except OSError as exc:
+        raise InvalidInput(f"{path} can't be read: {exc.strerror}") from exc
+    lines, problems = [], []
+    for number, text in enumerate(raw, start=1):
+        if not text.strip():
+            continue
+        try:
+            lines.append(_parse(text))
+        except ValueError as exc:
+            problems.append(Problem(number, str(exc)))
+    return lines, problems
+
+
+def _parse(text: bytes) -> Line:
+    try:
+        entry = json.loads(text)
+    except UnicodeDecodeError as exc:
+        raise ValueError("not UTF-8") from exc
+    except json.JSONDecodeError as exc:
+        raise ValueError(f"not JSON: {exc.msg} at column {exc.colno}") from exc
+    if not isinstance(entry, dict):
+        raise ValueError("not a JSON object")
+    if unknown := sorted(set(entry) - FIELDS):
+        raise ValueError(f"unknown fields {unknown}; known are {sorted(FIELDS)}")
+    question, answer = _text(entry, "question"), _text(entry, "answer")
+    rating = entry.get("rating")
+    if rating not in ("up", "down"):
+        raise ValueError(f'rating is {json.dumps(rating)[:40]}, must be "up" or "down"')
+    correction = _text(entry, "correction") if entry.get("correction") is not None else ""
+    if correction and rating == "up":
+        raise ValueError("a correction needs the rating down")
+    messages = _messages(entry["messages"]) if entry.get("messages") is not None else None
+    whole = json.dumps([question, answer, rating, correction, messages], ensure_ascii=False)
+    key = hashlib.sha256(whole.encode()).hexdigest()
+    return Line(key, question, answer, Rating(rating), correction, messages)
+
+
+def _text(entry: dict[str, Any], name: str) -> str:
+    value = entry.get(name)
+    if not isinstance(value, str):
+        raise ValueError(f"{name} is missing" if value is None else f"{name} is not a text")
+    return _checked(value, name)
+
+
+def _checked(value: str, name: str) -> str:
+    if "\0" in value or any("\ud800" <= char <= "\udfff" for char in value):
+        raise ValueError(f"{name} holds a character that can't be stored")
+    if not value.strip():
+        raise ValueError(f"{name} is empty")
+    if len(value) > MAX_TEXT_CHARS:
+        raise ValueError(f"{name} has {len(value)} characters, at most {MAX_TEXT_CHARS} are taken")
+    return value
+
+
+def _messages(value: Any) -> list[Message]:
+    if not isinstance(value, list) or not value:
+        raise ValueError("messages is not a list of messages")
+    for message in value:
+        is_message = isinstance(message, dict) and set(message) == {"role", "content"}
+        if not is_message or message["role"] not in ROLES:
+            raise ValueError(f"messages: each has a role of {ROLES} and a content")
+        if not isinstance(message["content"], str):
+            raise ValueError("messages: a content is not a text")
+        _checked(message["content"], "messages")
+    if value[-1]["role"] != "user":
+        raise ValueError("messages must end with the user's question")
+    return value
+
+
+def _store(conn: Connection[Any], line: Line, messages: Iterable[Message]) -> bool:
+    """Store one line as a conversation with one rated turn; False if it is there already."""
+    turn_id, rater_id = uuid5(IMPORT_NAMESPACE, line.key), uuid5(IMPORT_NAMESPACE, f"r{line.key}")
+    if conn.execute("SELECT 1 FROM turns WHERE id = %s", [turn_id]).fetchone():
+        return False
+    title = line.question[:60]
+    conversation = conversations.create_conversation(conn, rater_id, title)
+    conversations.start_turn(
+        conn,
+        turn_id=turn_id,
+        conversation_id=conversation.id,
+        owner_id=rater_id,
+        position=0,
+        question=line.question,
+        messages=list(messages) or [{"role": "user", "content": line.question}],
+        passages=[],
+        adapter=None,
+        base_model="imported",
+        prompt_version="imported",
+        retrieval_ms=None,
+    )
+    conversations.finish_turn(
+        conn,
+        turn_id,
+        answer=line.answer,
+        status=TurnStatus.COMPLETE,
+        first_token_ms=None,
+        total_ms=None,
+        prompt_tokens=None,
+        completion_tokens=None,
+    )
+    feedback.record_rating(conn, turn_id, rater_id, line.rating)
+    if line.correction:
+        feedback.add_correction(conn, turn_id, rater_id, line.correction, by_admin=False)
+    return True

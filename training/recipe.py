@@ -1,0 +1,56 @@
+"""Frozen recipes: every number of a training; docs/sources.md says where each is from."""
+
+from __future__ import annotations
+
+import math
+from dataclasses import dataclass
+
+from core.vllm import ADAPTED_MODULES
+
+DEGENERATE_LOSS = 1e-3
+DEGENERATE_STEPS = 5
+
+
+@dataclass(frozen=True, slots=True)
+class Recipe:
+    """One way to train an adapter; rows of docs/sources.md carry the field's name."""
+
+    rank: int = 8
+    alpha: int = 16
+    target_modules: tuple[str, ...] = ADAPTED_MODULES
+    layers_share: float = 0.5  # the last ones: half the backward pass, and enough to steer by
+    loss_types: tuple[str, ...] = ("sigmoid", "sft")
+    loss_weights: tuple[float, ...] = (1.0, 0.2)
+    beta: float = 0.1
+    learning_rate: float = 1e-3
+    warmup_share: float = 0.1
+    batch_size: int = 8
+    n_epochs: int = 2
+    min_steps: int = 30
+    max_length: int = 2048  # tokens, prompt and answer together
+    seed: int = 0
+
+    def n_layers(self, n_model_layers: int) -> int:
+        """Return how many of the model's last layers are adapted."""
+        return max(1, round(self.layers_share * n_model_layers))
+
+    def n_steps(self, n_train: int) -> int:
+        """Return the number of optimiser steps for this many pairs."""
+        return max(self.min_steps, self.n_epochs * math.ceil(n_train / self.batch_size))
+
+
+DPO = Recipe()
+
+
+def is_degenerate(step: int, margin: float, accuracy: float) -> bool:
+    """
+    Tell whether a run has solved its task at once, which honest preferences never allow.
+
+    The preference loss, log(1 + exp(-margin)), stands at zero and every pair is ranked rightly
+    within the first steps: answers differ by something trivial, or the data is broken.
+
+    >>> is_degenerate(3, margin=12.0, accuracy=1.0), is_degenerate(3, margin=1.2, accuracy=1.0)
+    (True, False)
+    """
+    loss = math.log1p(math.exp(-margin)) if margin > -30 else -margin
+    return step <= DEGENERATE_STEPS and loss < DEGENERATE_LOSS and accuracy >= 1.0

@@ -1,0 +1,149 @@
+"""Puts candidate and live to the same questions through the running vLLM, for the gate."""
+
+from __future__ import annotations
+
+import json
+import re
+from collections import Counter
+from collections.abc import Callable, Sequence
+from concurrent.futures import ThreadPoolExecutor
+from dataclasses import dataclass
+from pathlib import Path, PurePosixPath
+from typing import Any
+
+from core.db import Database
+from core.errors import InvalidInput
+from core.settings import NOTHING_FOUND, Settings
+from core.types import Message
+from core.vllm import BASE, VllmClient
+from training.dataset import read_heldout
+from training.gate import Answered, Evidence, PairMargins
+from training.prompting import PromptBuilder
+
+N_STREAMS = 8
+MAX_GOLDEN = 100
+MAX_HELDOUT = 200  # enough for a Wilson interval of ±0.07
+MIN_ANSWERS = 20  # with fewer golden questions, held-out prompts are asked as well
+LOOP_WORDS, LOOP_TIMES = 4, 3  # the same four words three times over
+CITATION = re.compile(r"\[(\d+)\]")
+
+Progress = Callable[[str], None]
+
+
+@dataclass(frozen=True, slots=True)
+class Asked:
+    """A question as it is sent, and what a right answer holds; no article: any answer will do."""
+
+    messages: list[Message] | None  # None: nothing relevant was found, no model is asked
+    facts: Sequence[str] = ()
+    article: str = ""
+    articles_shown: Sequence[str] = ()  # file name of each passage, in the order of its number
+
+
+def measure(
+    db: Database,
+    settings: Settings,
+    vllm: VllmClient,
+    *,
+    candidate: str,
+    live: str | None,
+    dataset: Path,
+    on_progress: Progress,
+) -> Evidence:
+    """
+    Return what `candidate` and `live` (None: the base model) do on held-out and golden questions.
+
+    Raises:
+        ModelUnavailable: vLLM went away.
+        DatabaseUnavailable: Postgres went away.
+    """
+    rows = read_heldout(dataset)[:MAX_HELDOUT]
+    baseline = live or BASE
+    on_progress(f"scoring {len(rows)} held-out pairs")
+    with ThreadPoolExecutor(N_STREAMS) as threads:
+        scored = threads.map(lambda row: _margins(vllm, row, baseline, candidate), rows)
+        margins = [pair for pair in scored if pair is not None]
+        golden = golden_questions(db, settings)
+        extra = [Asked(row["prompt"]) for row in rows[: max(0, MIN_ANSWERS - len(golden))]]
+        asked = [*golden, *extra]
+        on_progress(f"asking {len(asked)} questions of both")
+        answers = {
+            model: list(threads.map(lambda each, m=model: _answer(vllm, settings, m, each), asked))
+            for model in (baseline, candidate)
+        }
+    chosen = [len(row["chosen"][0]["content"].split()) for row in rows]
+    return Evidence(
+        margins=margins,
+        live_answers=answers[baseline],
+        candidate_answers=answers[candidate],
+        chosen_words=sum(chosen) / len(chosen) if chosen else 0.0,
+        n_golden=len(golden),
+    )
+
+
+def _margins(
+    vllm: VllmClient, row: dict[str, Any], baseline: str, candidate: str
+) -> PairMargins | None:
+    """Return one pair's margins; None when it is longer than the server's context."""
+
+    def margin(model: str) -> float:
+        chosen, rejected = (
+            vllm.sequence_logprob(model, row["prompt"], row[side][0]["content"])
+            for side in ("chosen", "rejected")
+        )
+        return chosen - rejected
+
+    try:
+        return PairMargins(live=margin(baseline), candidate=margin(candidate))
+    except InvalidInput:
+        return None
+
+
+def golden_questions(db: Database, settings: Settings) -> list[Asked]:
+    """Return the company's golden questions with the prompts the chat would send now."""
+    path = settings.company / "golden.jsonl"
+    if not path.is_file():
+        return []
+    lines = path.read_text(encoding="utf-8").splitlines()
+    entries = [json.loads(line) for line in lines if line.strip()][:MAX_GOLDEN]
+    build = PromptBuilder(db, settings)
+    asked = []
+    for entry in entries:
+        prompt = build(entry["question"])
+        shown = [PurePosixPath(passage.uri).name for passage in prompt.passages]
+        asked.append(Asked(prompt.messages, entry["facts"], entry["article"], shown))
+    return asked
+
+
+def _answer(vllm: VllmClient, settings: Settings, model: str, asked: Asked) -> Answered:
+    if asked.messages is None:
+        return score(NOTHING_FOUND, asked, hit_limit=False)
+    limit = settings.max_answer_tokens
+    completion = vllm.generate(model, asked.messages, max_tokens=limit, temperature=0.0)
+    return score(completion.text, asked, hit_limit=completion.completion_tokens >= limit)
+
+
+def score(answer: str, asked: Asked, *, hit_limit: bool) -> Answered:
+    """Tell whether an answer holds the facts, cites the right article, and reads sanely."""
+    words = answer.casefold().split()
+    grams = Counter(zip(*(words[start:] for start in range(LOOP_WORDS)), strict=False))
+    cited = [int(number) for number in CITATION.findall(answer)]
+    shown = asked.articles_shown
+    return Answered(
+        n_words=len(words),
+        is_empty=not words,
+        loops=hit_limit or max(grams.values(), default=0) >= LOOP_TIMES,
+        has_facts=bool(asked.facts) and all(holds_fact(answer, fact) for fact in asked.facts),
+        cites_right=any(0 < n <= len(shown) and shown[n - 1] == asked.article for n in cited),
+    )
+
+
+def holds_fact(answer: str, fact: str) -> bool:
+    """
+    Tell whether a fact stands in an answer as words of its own, in any case.
+
+    >>> holds_fact("It costs $60.", "$6"), holds_fact("Within  45 Days.", "45 days")
+    (False, True)
+    """
+    pattern = rf"(?<![\w$.]){re.escape(' '.join(fact.split()))}(?!\w|[.,]\d)"
+    return re.search(pattern, " ".join(answer.split()), re.IGNORECASE) is not None
