@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import re
 from collections.abc import Sequence
+from dataclasses import replace
 
 from core.db import Database
 from core.types import Message, Passage
@@ -11,6 +12,7 @@ from retrieval.embed import Embedder
 from retrieval.load import storable_text
 from retrieval.store import hybrid_search
 
+SPARE_PASSAGES = 5  # found beyond the limit, in case some say the same
 MAX_QUERY_CHARS = 2000  # the model reads 256 tokens; what stands beyond can't matter
 
 _OPENERS = re.compile(
@@ -54,10 +56,23 @@ def search(
         return []
     embedding = embedder.query(query)
     with db.connect() as conn:
-        passages = hybrid_search(conn, embedding, query, collection=collection, limit=limit)
+        found = hybrid_search(
+            conn, embedding, query, collection=collection, limit=limit + SPARE_PASSAGES
+        )
+    passages = _distinct(found)[:limit]
     if max((passage.similarity for passage in passages), default=-1.0) < min_similarity:
         return []
     return passages
+
+
+def _distinct(passages: Sequence[Passage]) -> list[Passage]:
+    """Drop passages that say the same under the same headings, and rank the others anew."""
+    first_of = {
+        (passage.title, passage.heading, " ".join(passage.body.lower().split())): passage
+        for passage in reversed(passages)
+    }
+    kept = sorted(first_of.values(), key=lambda passage: passage.rank)
+    return [replace(passage, rank=rank) for rank, passage in enumerate(kept, start=1)]
 
 
 def standalone_query(question: str, history: Sequence[Message]) -> str:

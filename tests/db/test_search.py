@@ -111,6 +111,19 @@ def test_no_message_breaks_the_search(company, embedder, question):
     assert len(find(company, embedder, question, asked("Hi"))) <= 3
 
 
+def test_the_same_text_ingested_twice_is_passed_on_once(database, embedder, tmp_path):
+    """Copies of one article must not crowd the others out of the prompt."""
+    for folder in ("old", "new"):
+        (tmp_path / folder).mkdir()
+        (tmp_path / folder / "returns.md").write_text("# Returns\n\nFree for 30 days.\n")
+    (tmp_path / "new" / "gifts.md").write_text("# Gifts\n\nGifts can be returned too.\n")
+    ingest(database, embedder, [tmp_path])
+
+    passages = find(database, embedder, "How long are returns free?")
+
+    assert [(1, "Returns"), (2, "Gifts")] == [(each.rank, each.title) for each in passages]
+
+
 def test_an_empty_knowledge_base_finds_nothing(database, embedder):
     """Before the first ingest the bot says that it found nothing."""
     assert [] == find(database, embedder, "Do you ship to Canada?")
