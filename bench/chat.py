@@ -7,6 +7,7 @@ import statistics
 import time
 from contextlib import closing
 from dataclasses import dataclass
+from typing import Any
 from uuid import uuid4
 
 from openai import AsyncOpenAI
@@ -16,7 +17,6 @@ from bot.chat import ChatService, Finished, Token
 from core import learning
 from core.db import Database
 from core.settings import Settings
-from core.types import Message
 from core.vllm import BASE
 from examples.demo import ask, load_questions, open_chat
 
@@ -80,12 +80,12 @@ async def _through_app(chat: ChatService, question: str) -> Timed:
 
 
 async def _straight(
-    client: AsyncOpenAI, settings: Settings, model: str, messages: list[Message]
+    client: AsyncOpenAI, settings: Settings, model: str, messages: list[Any]
 ) -> Timed:
     start_s, first_s, n_tokens = time.perf_counter(), 0.0, 0
     stream = await client.chat.completions.create(
         model=model,
-        messages=messages,  # type: ignore[arg-type]
+        messages=messages,
         temperature=settings.temperature,
         max_tokens=settings.max_answer_tokens,
         stream=True,

@@ -14,17 +14,17 @@ from pathlib import Path
 from uuid import UUID, uuid4
 
 import psycopg
-from bot.feedback import rate
-from core.stack.postgres import binary
-from migrations.apply import apply
 from psycopg import sql
 from psycopg.conninfo import conninfo_to_dict, make_conninfo
 
 from bench.report import Row
+from bot.feedback import rate
 from core import conversations
 from core.db import Database
 from core.settings import Settings
+from core.stack.postgres import bin_dir
 from core.types import Rating, TurnStatus
+from migrations.apply import apply
 
 N_CLIENTS = 8
 SECONDS = 6.0
@@ -121,7 +121,16 @@ def _pgbench_per_s(dsn: str, turn_id: UUID) -> float:
             "INSERT INTO feedback (id, turn_id, rater_id, rating, reasons, comment)\n"
             f"VALUES (uuidv7(), '{turn_id}', gen_random_uuid(), 'up', '{{}}', '');\n"
         )
-        command = [str(binary("pgbench")), "-n", "-M", "prepared", "-c", str(N_CLIENTS), "-j", "2"]
+        command = [
+            str(bin_dir() / "pgbench"),
+            "-n",
+            "-M",
+            "prepared",
+            "-c",
+            str(N_CLIENTS),
+            "-j",
+            "2",
+        ]
         command += ["-T", str(int(SECONDS)), "-f", str(script), *where, str(parts["dbname"])]
         printed = subprocess.run(command, check=True, capture_output=True, text=True, timeout=120)
     match = re.search(r"tps = ([\d.]+)", printed.stdout)

@@ -19,7 +19,7 @@ from core import conversations, learning
 from core.db import Database
 from core.errors import ModelUnavailable, TrainingError
 from core.settings import Settings
-from core.types import Rating, RunState, TrainingRun, Turn
+from core.types import Rating, TrainingRun, Turn
 from examples.customers import Customer, Preference, judge, population
 from retrieval.embed import get_embedder
 
@@ -104,9 +104,11 @@ async def play(
     start_s = time.monotonic()
     heldout = load_questions(settings.company / "golden.jsonl")
     asked = load_questions(settings.company / "customer_questions.jsonl")
+    with database.connect() as conn:
+        adapter_before = learning.live_adapter(conn)
     before = await win_rate(database, chat, heldout, "before", on_progress)
     thumbs = await rate_answers(database, chat, asked, n_ratings, on_progress)
-    adapter_before, run = await asyncio.to_thread(retrain, database, on_progress)
+    run = await asyncio.to_thread(retrain, database, on_progress)
     after = await win_rate(database, chat, heldout, "after", on_progress)
     picture = draw(settings.home / "demo.png", before, after, len(heldout))
     with database.connect() as conn:
@@ -120,7 +122,7 @@ async def play(
         win_rate_after=after,
         adapter_before=adapter_before,
         adapter_after=adapter_after,
-        promoted=run.state is RunState.PROMOTED,
+        promoted=adapter_after not in (None, adapter_before),
         run_state=run.state.value,
         reasons=run.reasons or ([run.error] if run.error else []),
         seconds=round(time.monotonic() - start_s, 1),
@@ -218,23 +220,37 @@ def customer_id(person: Customer) -> UUID:
     return uuid5(NAMESPACE_URL, f"ratchet:customer:{person.name}")
 
 
-def retrain(database: Database, on_progress: Progress) -> tuple[str | None, TrainingRun]:
-    """Request a run, follow it to its end; returns the adapter live before and the run."""
-    with database.connect() as conn:
-        adapter_before = learning.live_adapter(conn)
-        run = learning.request_run(conn, "command")
-    if run is None:
-        raise TrainingError("a training run is active already; wait for it, then start the demo")
+def retrain(database: Database, on_progress: Progress) -> TrainingRun:
+    """
+    Train on all the ratings and return the finished run.
+
+    The workers may have begun a run of their own meanwhile, as they do when enough new pairs
+    have come; it is followed to its end first.
+
+    Raises:
+        TrainingError: A run did not end within half an hour.
+    """
+    while True:
+        with database.connect() as conn:
+            run = learning.request_run(conn, "command")
+            active = run or learning.list_runs(conn, limit=1)[0]
+        finished = follow(database, active, on_progress)
+        if run is not None:
+            return finished
+
+
+def follow(database: Database, run: TrainingRun, on_progress: Progress) -> TrainingRun:
+    """Report a run's progress until it is final."""
     deadline_s = time.monotonic() + RUN_TIMEOUT_S
-    while time.monotonic() < deadline_s:
+    while not run.state.is_final:
+        if time.monotonic() > deadline_s:
+            raise TrainingError(f"run {run.id} did not end in {RUN_TIMEOUT_S:.0f} s; see the logs")
+        time.sleep(0.5)
         with database.connect() as conn:
             run = learning.get_run(conn, run.id)
-        step, total = run.progress.get("step", 0), run.progress.get("total_steps", 0)
-        on_progress(f"run {run.state.value}", step, total)
-        if run.state.is_final:
-            return adapter_before, run
-        time.sleep(1.0)
-    raise TrainingError(f"run {run.id} did not end in {RUN_TIMEOUT_S:.0f} s; see `ratchet status`")
+        steps = run.progress.get("step", 0), run.progress.get("total_steps", 0)
+        on_progress(f"{run.trigger} run: training", *steps)
+    return run
 
 
 def draw(path: Path, before: float, after: float, n_heldout: int) -> Path:
@@ -243,6 +259,7 @@ def draw(path: Path, before: float, after: float, n_heldout: int) -> Path:
 
     mpl.use("Agg")
     from matplotlib import pyplot as plt
+
     from training.gate import wilson_interval
 
     figure, axes = plt.subplots(figsize=(6.4, 4.0), layout="constrained")
