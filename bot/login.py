@@ -17,6 +17,7 @@ from bot.services import Services
 from core.errors import NotAllowed
 
 MAX_PASSWORD_CHARS = 200
+DESK_PATH = "/desk/"  # the mount answers with the slash only
 
 
 def login_routes(services: Services) -> APIRouter:
@@ -26,7 +27,7 @@ def login_routes(services: Services) -> APIRouter:
     @routes.get(LOGIN_PATH)
     def show_form(request: Request) -> Response:
         if is_admin(request.session):
-            return RedirectResponse("/desk", status_code=303)
+            return RedirectResponse(DESK_PATH, status_code=303)
         return _form(services.company, "", 200)
 
     @routes.post(LOGIN_PATH)
@@ -39,7 +40,11 @@ def login_routes(services: Services) -> APIRouter:
             await asyncio.to_thread(services.door.sign_in, request.session, password, address)
         except NotAllowed as exc:
             return _form(services.company, str(exc), 403)
-        return RedirectResponse("/desk", status_code=303)
+        return RedirectResponse(DESK_PATH, status_code=303)
+
+    @routes.get("/desk")
+    def add_slash() -> Response:
+        return RedirectResponse(DESK_PATH, status_code=303)
 
     @routes.get("/desk/logout")
     def leave(request: Request) -> Response:

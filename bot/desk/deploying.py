@@ -1,0 +1,155 @@
+"""Promote and roll back from the learning page: choose, read what will happen, confirm."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+import gradio as gr
+
+from bot.desk.door import admin_door
+from bot.desk.markup import PLAIN, text
+from bot.desk.standing import Standing
+from bot.desk.words import model_name
+from bot.door import QUIET, Update
+from bot.services import Services
+from core.errors import InvalidInput
+from core.learning import gate_report_of, get_adapter, live_adapter, previous_live
+from core.types import DeploymentKind
+from training import deploy
+
+ACTOR, REASON = "admin", "from the desk"  # in the deployment log
+
+
+@dataclass(frozen=True, slots=True)
+class Pending:
+    """What waits for a yes; `live` is what was live when the question was asked."""
+
+    kind: DeploymentKind | None = None
+    adapter: str | None = None
+    live: str | None = None
+
+
+@dataclass(frozen=True, slots=True)
+class Offered:
+    """What there is to choose from."""
+
+    live: str | None
+    before: str | None
+    adapters: tuple[str, ...]
+
+    @classmethod
+    def of(cls, now: Standing) -> Offered:
+        """Return what can be chosen where learning stands so."""
+        return cls(now.live, now.before, tuple(adapter.name for adapter in now.adapters))
+
+
+class Deploying:
+    """The row of choices under the adapters, and the question that follows a click."""
+
+    def __init__(self, services: Services) -> None:
+        self.settings = services.settings
+        self.database = services.database
+        self._lay_out()
+        self._wire()
+
+    def _lay_out(self) -> None:
+        self.pending = gr.State(Pending())
+        with gr.Row(visible=False, elem_classes="deploy-row") as self.choices:
+            self.candidate = gr.Dropdown(
+                [], label="Adapter", elem_id="desk-candidate", filterable=False
+            )
+            self.promote = gr.Button("Promote …", size="md", elem_id="desk-promote")
+            self.rollback = gr.Button("Roll back …", size="md", elem_id="desk-rollback")
+        with gr.Column(visible=False, elem_classes="confirm") as self.question:
+            self.asked = gr.HTML(elem_id="desk-asked", **PLAIN)
+            with gr.Row():
+                self.yes = gr.Button("Yes", variant="stop", size="md", elem_id="desk-yes")
+                self.no = gr.Button("Cancel", size="md", elem_id="desk-no")
+
+    def _wire(self) -> None:
+        asking = [self.pending, self.question, self.asked, self.yes]
+        self.promote.click(self.ask_promote, [self.candidate], asking, **QUIET)
+        self.rollback.click(self.ask_rollback, None, asking, **QUIET)
+        self.no.click(self.cancel, None, asking, **QUIET)
+        self.outputs = [self.choices, self.candidate, self.rollback, *asking]
+
+    def ask_promote(self, name: str | None, request: gr.Request) -> Update:
+        """Say what promoting the adapter chosen would do, above all if the gate rejected it."""
+        with admin_door(request):
+            if not name:
+                raise InvalidInput("choose an adapter to promote")
+            with self.database.connect() as conn:
+                adapter = get_adapter(conn, name)
+                report = gate_report_of(conn, adapter.run_id) if adapter.run_id else None
+                live = live_adapter(conn)
+            warning = (
+                "<p class='why bad'>The gate rejected this adapter: "
+                f"{text('; '.join(report.reasons))}</p>"
+                if report is not None and not report.passed
+                else ""
+            )
+            return self._ask(Pending(DeploymentKind.PROMOTE, name, live), warning)
+
+    def ask_rollback(self, request: gr.Request) -> Update:
+        """Say what a rollback would bring back."""
+        with admin_door(request):
+            with self.database.connect() as conn:
+                live, before = live_adapter(conn), previous_live(conn)
+            if live == before:
+                raise InvalidInput("nothing was live before; there is nothing to roll back to")
+            return self._ask(Pending(DeploymentKind.ROLLBACK, before, live), "")
+
+    def cancel(self, request: gr.Request) -> Update:
+        """Take the question back."""
+        with admin_door(request):
+            return self._closed()
+
+    def carry_out(self, pending: Pending) -> str:
+        """
+        Do what was confirmed and return a line that says so.
+
+        Raises:
+            InvalidInput: Nothing was asked, or another adapter went live since the question.
+            RatchetError: The adapter could not be loaded; the live one stays.
+        """
+        if pending.kind is None:
+            raise InvalidInput("nothing to confirm; choose promote or roll back first")
+        with self.database.connect() as conn:
+            live = live_adapter(conn)
+        if live != pending.live:
+            raise InvalidInput(f"{model_name(live)} went live meanwhile; look again, then repeat")
+        if pending.kind is DeploymentKind.ROLLBACK:
+            deploy.rollback(self.database, self.settings, actor=ACTOR, reason=REASON)
+        elif pending.adapter is not None:
+            deploy.promote(
+                self.database, self.settings, pending.adapter, actor=ACTOR, reason=REASON
+            )
+        return f"Done: {model_name(pending.adapter)} is live."
+
+    def offer(self, offered: Offered) -> Update:
+        """Return what can be promoted and rolled back to now; an open question is closed."""
+        names = [name for name in offered.adapters if name != offered.live]
+        return {
+            self.choices: gr.Row(visible=bool(offered.adapters)),
+            self.candidate: gr.Dropdown(names, value=names[0] if names else None),
+            self.rollback: gr.Button(
+                f"Roll back to {model_name(offered.before)} …",
+                interactive=offered.live != offered.before,
+            ),
+            **self._closed(),
+        }
+
+    def _ask(self, pending: Pending, warning: str) -> Update:
+        to, now = model_name(pending.adapter), model_name(pending.live)
+        return {
+            self.pending: pending,
+            self.question: gr.Column(visible=True),
+            self.asked: (
+                f"{warning}<p><b>Make {text(to)} live?</b> New answers will come from it instead "
+                f"of {text(now)}; answers being written now finish as they began.</p>"
+            ),
+            self.yes: gr.Button(f"Yes, make {to} live"),
+        }
+
+    def _closed(self) -> Update:
+        return {self.pending: Pending(), self.question: gr.Column(visible=False)}

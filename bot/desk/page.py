@@ -1,0 +1,37 @@
+"""The admin's desk: one Blocks with a tab for each page."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import gradio as gr
+
+from bot.desk.learning import LearningPage
+from bot.desk.markup import PLAIN
+from bot.desk.review import ReviewPage
+from bot.services import Services
+
+HERE = Path(__file__).parent
+
+
+def build_desk(services: Services) -> gr.Blocks:
+    """Return the desk; whoever may see it is asked again in each handler (see `door`)."""
+    style = (HERE / "desk.css").read_text(encoding="utf-8")
+    keys = (HERE / "keys.js").read_text(encoding="utf-8")
+    with gr.Blocks(title=f"Desk · {services.company}", analytics_enabled=False) as desk:
+        gr.HTML(f"<style>{style}</style>", **PLAIN, elem_classes="desk-style")
+        gr.HTML(
+            '<header class="desk-head"><h1>Desk</h1><nav><a href="/">Chat</a>'
+            '<a href="/desk/logout">Sign out</a></nav></header>',
+            **PLAIN,
+        )
+        with gr.Tabs(elem_id="desk-tabs"):
+            with gr.Tab("Review", id="review"):
+                review = ReviewPage(services)
+            with gr.Tab("Learning", id="learning"):
+                learning = LearningPage(services)
+        review.fill(desk)
+        learning.fill(desk)
+        desk.load(None, None, None, js=keys)
+    page: gr.Blocks = desk  # its type is lost in Gradio’s `with`
+    return page

@@ -1,0 +1,89 @@
+"""What the learning page shows, read in one transaction; and a cheap way to see it has changed."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from datetime import datetime
+from typing import Any
+from uuid import UUID
+
+from psycopg import Connection
+
+from core.learning import (
+    gate_report_of,
+    list_adapters,
+    list_deployments,
+    list_runs,
+    live_adapter,
+    newest_dataset,
+    previous_live,
+    raw_feedback,
+)
+from core.types import Adapter, Deployment, TrainingRun
+from training.pairs import build_pairs
+
+N_SHOWN = 20  # of runs, adapters and deployments each
+
+
+@dataclass(frozen=True, slots=True)
+class Standing:
+    """Where learning stands at one moment."""
+
+    live: str | None
+    before: str | None  # what a rollback would bring back
+    since: datetime | None  # None: nothing was ever deployed
+    n_pairs: int
+    n_new_pairs: int  # not in the newest dataset
+    runs: list[TrainingRun]
+    adapters: list[Adapter]
+    gate_passed: dict[str, bool]  # by adapter name
+    deployments: list[Deployment]
+
+
+def load_standing(conn: Connection[Any], max_pairs_per_rater: int) -> Standing:
+    """Return all that the page shows besides one run's own figures."""
+    deployments = list_deployments(conn, N_SHOWN)
+    adapters = list_adapters(conn, N_SHOWN)
+    n_pairs, n_new_pairs = _count_pairs(conn, max_pairs_per_rater)
+    return Standing(
+        live=live_adapter(conn),
+        before=previous_live(conn),
+        since=deployments[0].created_at if deployments else None,
+        n_pairs=n_pairs,
+        n_new_pairs=n_new_pairs,
+        runs=list_runs(conn, N_SHOWN),
+        adapters=adapters,
+        gate_passed=_gate_passed(conn, adapters),
+        deployments=deployments,
+    )
+
+
+def fingerprint(conn: Connection[Any]) -> str:
+    """Return a text that is another one as soon as `load_standing` would answer otherwise."""
+    sql = """
+        SELECT concat_ws('/',
+            (SELECT count(*) || '.' || string_agg(state, ',' ORDER BY created_at)
+             FROM training_runs),
+            (SELECT max(version) FROM adapters),
+            (SELECT count(*) FROM gate_reports),
+            (SELECT max(id) FROM deployments),
+            (SELECT max(rated_at) FROM feedback),
+            (SELECT max(created_at) FROM corrections),
+            (SELECT count(*) FROM corrections WHERE status = 'rejected'),
+            (SELECT count(*) FROM corrections WHERE status = 'approved'))
+    """
+    row = conn.execute(sql).fetchone()
+    assert row is not None  # a SELECT without FROM yields one row
+    return str(row[0])
+
+
+def _count_pairs(conn: Connection[Any], max_pairs_per_rater: int) -> tuple[int, int]:
+    pairs = build_pairs(raw_feedback(conn), max_pairs_per_rater)
+    newest = newest_dataset(conn)
+    known: set[UUID] = {UUID(pair["id"]) for pair in newest[1]["pairs"]} if newest else set()
+    return len(pairs), sum(pair.id not in known for pair in pairs)
+
+
+def _gate_passed(conn: Connection[Any], adapters: list[Adapter]) -> dict[str, bool]:
+    reports = {a.name: gate_report_of(conn, a.run_id) for a in adapters if a.run_id is not None}
+    return {name: report.passed for name, report in reports.items() if report is not None}

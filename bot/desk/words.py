@@ -1,0 +1,59 @@
+"""What the desk calls things: plain labels for verdicts, reasons, states and triggers."""
+
+from __future__ import annotations
+
+from core.types import CorrectionStatus, DeploymentKind, Reason, RunState, Verdict
+
+VERDICTS: dict[Verdict, str] = {
+    Verdict.ANSWER_FINE: "The answer is fine",
+    Verdict.KNOWLEDGE_GAP: "No article covers this",
+    Verdict.STALE_ARTICLE: "The article is out of date",
+    Verdict.RETRIEVAL_MISS: "The right article was not found",
+    Verdict.UNGROUNDED: "It says what no passage says",
+    Verdict.TONE_OR_POLICY: "Tone or policy",
+    Verdict.SHOULD_HAND_OFF: "A person should have answered",
+}
+
+REASONS: dict[str, str] = {
+    Reason.INCORRECT: "Incorrect",
+    Reason.INCOMPLETE: "Incomplete",
+    Reason.NOT_GROUNDED: "Not in the articles",
+    Reason.OUTDATED: "Out of date",
+    Reason.TONE: "Tone",
+    Reason.TOO_LONG: "Too long",
+    Reason.NOT_MY_QUESTION: "Not what I asked",
+}
+
+CORRECTION_STATES: dict[CorrectionStatus, tuple[str, str]] = {
+    CorrectionStatus.PROPOSED: ("Waiting for you", "busy"),
+    CorrectionStatus.APPROVED: ("Approved", "good"),
+    CorrectionStatus.REJECTED: ("Rejected", "bad"),
+}
+
+RUN_STATES: dict[RunState, tuple[str, str]] = {
+    RunState.QUEUED: ("Waiting for the trainer", "busy"),
+    RunState.FREEZING: ("Collecting pairs", "busy"),
+    RunState.FITTING: ("Training", "busy"),
+    RunState.GATING: ("Comparing with the live model", "busy"),
+    RunState.DEPLOYING: ("Going live", "busy"),
+    RunState.PROMOTED: ("Promoted", "good"),
+    RunState.REJECTED: ("Rejected", "bad"),
+    RunState.FAILED: ("Failed", "bad"),
+}
+
+TRIGGERS: dict[str, str] = {
+    "button": "this page",
+    "command": "the command line",
+    "beat": "the clock",
+    "threshold": "enough new feedback",
+}
+
+DEPLOYMENT_KINDS: dict[DeploymentKind, str] = {
+    DeploymentKind.PROMOTE: "Went live",
+    DeploymentKind.ROLLBACK: "Rolled back to",
+}
+
+
+def model_name(adapter: str | None) -> str:
+    """Return how the desk names what answers: the adapter, or the base model."""
+    return adapter or "the base model"
