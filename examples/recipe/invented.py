@@ -1,0 +1,165 @@
+"""Training groups from invented help centres: facts, follow-ups, steps, small talk."""
+
+# ruff: noqa: SIM905 - a list of words reads best as words
+from __future__ import annotations
+
+import random
+
+from . import names
+from .facts import Fact, Filling, fact_book
+from .guidelines import random_guidelines
+from .prompts import Exchange, Group, Passage, Quote
+from .smalltalk import small_talk
+from .styles import casual, cited_answer, sorry
+
+BEST_FIRST_SHARE = 0.85
+GOALS = (
+    "pair the {item}|reset the {item}|set up your {item}|clean the {item}|register your {item}"
+    "|book {a_item}|change your plan|cancel your order|return {a_item}|move a booking"
+    "|add a family member|download an invoice|change your password|switch on alarms"
+    "|update the {item}|print a label|join a {activity}|share a file|renew your pass"
+).split("|")
+STEPS = (
+    "open the app|tap Settings|choose {code2}|press the {colour} button for {seconds}"
+    "|enter your email address|wait {minutes}|unplug the {item}|switch it on again"
+    "|click {code2}|pick a date|confirm with your password|scan the code on the {item2}"
+    "|hold the {item2} against the {item}|sign in at {web}|select Continue|pay by {card}"
+    "|take out the {item2}|turn the {colour} knob to {n}|print the label|bring it to {place}"
+    "|go to Account, then {code2}|tick the box|type {code}{n}|save your changes"
+).split("|")
+
+
+def invented_group(rng: random.Random, max_passages: int) -> Group:
+    """Return one prompt's worth of passages of an invented company, and conversations on it."""
+    company = names.company_name(rng)
+    n_passages = rng.choices((1, 2, 3), (2, 3, 7))[0]
+    shelf = _Shelf(rng, company)
+    shelf.stock(min(n_passages, max_passages))
+    talks = shelf.conversations(rng.randint(4, 7))
+    return Group(random_guidelines(company, rng), tuple(shelf.passages), tuple(talks))
+
+
+def chatter_group(rng: random.Random) -> Group:
+    """Return a group without passages: small talk, and questions nothing answers."""
+    talks = [(small_talk(rng),) for _ in range(4)]
+    company = names.company_name(rng)
+    filling = Filling(rng, company)
+    facts = rng.choices(fact_book(), k=2)
+    talks += [(sorry(casual(filling.fill(rng.choice(f.questions)), rng)),) for f in facts]
+    return Group(random_guidelines(company, rng), (), tuple(talks))
+
+
+class _Shelf:
+    """The passages of one prompt, and which fact each of their sentences states."""
+
+    def __init__(self, rng: random.Random, company: str) -> None:
+        self.rng, self.company = rng, company
+        self.passages: list[Passage] = []
+        self.stated: list[list[tuple[Fact, str, Quote, Filling]]] = []
+
+    def stock(self, n_passages: int) -> None:
+        """Lay down passages; with luck two of them say like things of unlike subjects."""
+        book, rng = fact_book(), self.rng
+        section = rng.choice(book).headings
+        for _ in range(n_passages):
+            if rng.random() < 0.45:
+                section = rng.choice(book).headings
+            if rng.random() < 0.12:
+                self._add_steps()
+            else:
+                self._add_facts(section)
+
+    def _add_facts(self, headings: tuple[str, ...]) -> None:
+        rng, filling = self.rng, Filling(self.rng, self.company)
+        about = [fact for fact in fact_book() if fact.headings == headings]
+        chosen = rng.sample(about, min(len(about), rng.choices((1, 2, 3, 4), (4, 5, 4, 1))[0]))
+        heading = filling.fill(rng.choice(headings))
+        text, stated = "", []
+        for fact in chosen:
+            template = rng.choice(fact.sentences)
+            sentence = filling.fill(template)
+            text += (" " if text else "") + sentence
+            quote = Quote(len(self.passages), len(text) - len(sentence), len(text))
+            stated.append((fact, template, quote, filling))
+        title = rng.choice((self.company, f"{self.company} help", rng.choice(headings), "FAQ"))
+        title = filling.fill(title)
+        self.passages.append(Passage(title, heading if rng.random() < 0.8 else "", text))
+        self.stated.append(stated)
+
+    def _add_steps(self) -> None:
+        rng, filling = self.rng, Filling(self.rng, self.company)
+        goal = filling.fill(rng.choice(GOALS))
+        steps = [filling.fill(step) for step in rng.sample(STEPS, rng.randint(2, 4))]
+        steps = [step[0].upper() + step[1:] for step in steps]
+        if rng.random() < 0.5:
+            text = "\n".join(f"{n}. {step}." for n, step in enumerate(steps, 1))
+        else:
+            text = " ".join(f"{step}." for step in steps)
+        questions = (f"How do I {goal}?", f"How can I {goal}?", f"What are the steps to {goal}?")
+        lead = f"To {goal}:" if text.startswith("1.") and rng.random() < 0.5 else ""
+        text = f"{lead}\n{text}" if lead else text
+        start = len(lead) + 1 if lead else 0
+        fact = Fact(("Steps",), (text,), questions, ())
+        quote = Quote(len(self.passages), start, len(text))
+        heading = rng.choice((f"How to {goal}", goal[0].upper() + goal[1:], "Steps"))
+        self.passages.append(Passage(rng.choice((self.company, "Guide", "How to")), heading, text))
+        self.stated.append([(fact, text, quote, filling)])
+
+    def conversations(self, n_talks: int) -> list[tuple[Exchange, ...]]:
+        """Return conversations about these passages, most often about the first."""
+        talks = [self._talk() for _ in range(n_talks)]
+        if self.rng.random() < 0.25:
+            talks.append((small_talk(self.rng),))
+        return talks
+
+    def _talk(self) -> tuple[Exchange, ...]:
+        rng = self.rng
+        if rng.random() < 0.2:
+            return (self._unanswerable(),)
+        place = 0 if rng.random() < BEST_FIRST_SHARE else rng.randrange(len(self.passages))
+        first = self._exchange(place)
+        if first is None:
+            return (self._unanswerable(),)
+        if rng.random() < 0.3:
+            follow_up = self._follow_up(place)
+            if follow_up is not None:
+                return (first, follow_up)
+        if rng.random() < 0.06:
+            return (first, small_talk(rng))
+        return (first,)
+
+    def _exchange(self, place: int) -> Exchange | None:
+        """Return a question on a sentence of this passage, where a template asks for it."""
+        for fact, template, quote, filling in self.rng.sample(
+            self.stated[place], len(self.stated[place])
+        ):
+            asks = [q for q in fact.questions if template in fact.answering(q)]
+            if asks:
+                return self._answered(filling.fill(self.rng.choice(asks)), quote)
+        return None
+
+    def _follow_up(self, place: int) -> Exchange | None:
+        """Return a question that leaves its subject to the turn before."""
+        for fact, template, quote, filling in self.stated[place]:
+            asks = [q for q in fact.follow_ups if template in fact.answering(q)]
+            if asks:
+                return self._answered(filling.fill(self.rng.choice(asks)), quote)
+        return None
+
+    def _answered(self, question: str, quote: Quote) -> Exchange:
+        text = self.passages[quote.passage].text
+        longer = Quote(quote.passage, 0, len(text)) if len(text) < 240 else None
+        answer = cited_answer(quote, tuple(self.passages), self.rng, longer)
+        return Exchange(casual(question, self.rng), answer)
+
+    def _unanswerable(self) -> Exchange:
+        """Return a question on something that no passage of this prompt states."""
+        rng = self.rng
+        stated = {fact for row in self.stated for fact, *_ in row}
+        fillings = [row[0][3] for row in self.stated if row]
+        near = [f for f in fact_book() if f not in stated]
+        sections = {fact.headings for fact in stated}
+        same_section = [f for f in near if f.headings in sections]
+        fact = rng.choice(same_section if same_section and rng.random() < 0.4 else near)
+        filling = rng.choice(fillings) if rng.random() < 0.6 else Filling(rng, self.company)
+        return sorry(casual(filling.fill(rng.choice(fact.questions)), rng))
