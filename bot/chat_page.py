@@ -7,8 +7,6 @@ import json
 from collections.abc import AsyncIterator
 from contextlib import aclosing
 from html import escape
-from time import perf_counter
-from typing import Any
 from uuid import UUID
 
 import gradio as gr
@@ -16,22 +14,22 @@ import gradio as gr
 from bot.accounts import visitor_id
 from bot.chat import Finished, Started, Token
 from bot.chat_view import (
+    Drawing,
     ShownTurn,
-    answer_message,
-    broken_message,
     load_shown,
     messages_of,
     question_message,
     thumbs_of,
 )
-from bot.door import QUIET, Update, conversation_id, friendly
+from bot.door import QUIET, Update, conversation_id, forgiving, say
 from bot.feedback_panel import FeedbackPanel
 from bot.services import Services
 from bot.sidebar import Sidebar
+from core.conversations import load_turns
 from core.errors import InvalidInput, NotFound, RatchetError
 from core.settings import Settings
+from core.types import Turn
 
-REDRAW_EVERY_S = 0.04  # faster than this nobody reads
 SHOW_IN_ADDRESS = (
     "(id) => history.replaceState(null, '', id ? '/?c=' + encodeURIComponent(id) : '/')"
 )
@@ -115,7 +113,7 @@ class ChatPage:
         ]
         self.composer.stop(self.stop, where, None, queue=False, **QUIET)
         self.edit.click(self.start_edit, where, drawn, **QUIET)
-        self.leave_edit.click(self.open, where, drawn, **QUIET)
+        self.leave_edit.click(self.leave_edit_mode, None, drawn, **QUIET)
         self.sidebar.wire(self, where, drawn, cancels=answering)
         self.panel.wire(self, where, drawn)
         blocks.load(self.open, where, drawn, js=READ_ADDRESS, **QUIET)
@@ -138,97 +136,98 @@ class ChatPage:
 
     async def send_again(self, conversation: str, request: gr.Request) -> AsyncIterator[Update]:
         """Answer the last question anew; the old answer is kept as history."""
-        with friendly():
-            last = (await asyncio.to_thread(self._last, conversation, request)).turn
+        try:
+            last = await asyncio.to_thread(self._last, conversation, request)
+        except RatchetError as exc:
+            say(exc)
+            yield gr.skip()
+            return
         async for update in self._answer(last.question, conversation, last.position, request):
             yield update
 
     async def _answer(
         self, question: str, conversation: str, place: int | None, request: gr.Request
     ) -> AsyncIterator[Update]:
-        """Draw the answer as it is written, at most 25 times a second."""
-        with friendly():
-            owner_id = visitor_id(request)
-            events = self.services.chat.answer(
-                owner_id, conversation_id(conversation), question, position=place
-            )
-            text, drawn_at, before, started = "", 0.0, [], None
+        """Draw an answer as it is written; a question that can't be taken stays in the composer."""
+        drawing = None
+        try:
+            owner_id, opened = visitor_id(request), conversation_id(conversation)
+            events = self.services.chat.answer(owner_id, opened, question, position=place)
             async with aclosing(events):
-                try:
-                    async for event in events:
-                        if isinstance(event, Started):
-                            started = event
-                            before = await asyncio.to_thread(self._before, owner_id, event)
-                            before.append(question_message(event.turn_id, question))
-                            yield self._writing(owner_id, event, before)
-                        elif isinstance(event, Token) and started:
-                            text += event.text
-                            if perf_counter() - drawn_at >= REDRAW_EVERY_S:
-                                drawn_at = perf_counter()
-                                bubble = answer_message(started.turn_id, text, started.passages)
-                                yield {self.chatbot: [*before, bubble]}
-                        elif isinstance(event, Finished):
-                            yield await asyncio.to_thread(
-                                self._drawn, owner_id, event.turn.conversation_id
-                            )
-                except RatchetError as exc:
-                    if started is None:
-                        raise
-                    yield self._broken(before, started, text, str(exc))
+                async for event in events:
+                    if isinstance(event, Started):
+                        drawing = await asyncio.to_thread(self._begin, owner_id, event, question)
+                        yield self._writing(drawing)
+                    elif isinstance(event, Token) and drawing and drawing.add(event.text):
+                        yield {self.chatbot: drawing.messages()}
+                    elif isinstance(event, Finished):
+                        opened = event.turn.conversation_id
+                        yield await asyncio.to_thread(self._drawn, owner_id, opened)
+        except RatchetError as exc:
+            if drawing is None:
+                say(exc)
+                yield gr.skip()
+            else:
+                yield self._broken(drawing, exc)
 
-    def _before(self, owner_id: UUID, started: Started) -> list[dict[str, Any]]:
-        """Return the messages above the turn that has just started."""
+    def _begin(self, owner_id: UUID, started: Started, question: str) -> Drawing:
         with self.services.database.connect() as conn:
             shown = load_shown(conn, started.conversation_id, owner_id)
-        return messages_of(each for each in shown if each.turn.id != started.turn_id)
+        before = messages_of(each for each in shown if each.turn.id != started.turn_id)
+        talks = self.sidebar.shown(owner_id, started.conversation_id)
+        return Drawing(started, [*before, question_message(started.turn_id, question)], talks)
 
-    def _writing(self, owner_id: UUID, started: Started, before: list[dict[str, Any]]) -> Update:
+    def _writing(self, drawing: Drawing) -> Update:
         return {
-            self.conversation: str(started.conversation_id),
+            self.conversation: str(drawing.started.conversation_id),
             self.editing: "",
             self.editing_bar: gr.Row(visible=False),
-            self.chatbot: [*before, answer_message(started.turn_id, "", started.passages)],
+            self.chatbot: drawing.messages(),
             self.actions: gr.Row(visible=False),
             self.composer: gr.Textbox(value="", submit_btn=False, stop_btn=True),
             **self.panel.closed(),
-            **self.sidebar.shown(owner_id, started.conversation_id),
+            **drawing.talks,
         }
 
-    def _broken(
-        self, before: list[dict[str, Any]], started: Started, text: str, why: str
-    ) -> Update:
+    def _broken(self, drawing: Drawing, problem: RatchetError) -> Update:
         """Show what came and why no more did; without asking Postgres, which may be the reason."""
-        bubble = broken_message(started.turn_id, text, started.passages, why)
         return {
-            self.chatbot: [*before, bubble],
+            self.chatbot: drawing.broken(problem),
             self.actions: gr.Row(visible=True),
             self.composer: gr.Textbox(submit_btn=True, stop_btn=False),
         }
 
     def stop(self, conversation: str, request: gr.Request) -> None:
         """End the answer being written; what is there is stored and shown by the answer itself."""
-        with friendly():
-            if opened := conversation_id(conversation):
-                self.services.chat.stop(visitor_id(request), opened)
+        if opened := conversation_id(conversation):
+            self.services.chat.stop(visitor_id(request), opened)
 
+    @forgiving
     def start_edit(self, conversation: str, request: gr.Request) -> Update:
         """Put the last question into the composer; sending it replaces that question."""
-        with friendly():
-            last = self._last(conversation, request).turn
+        last = self._last(conversation, request)
         return {
             self.editing: str(last.position),
             self.editing_bar: gr.Row(visible=True),
             self.composer: gr.Textbox(value=last.question),
         }
 
+    def leave_edit_mode(self) -> Update:
+        """Empty the composer; the next question goes to the end again."""
+        return {
+            self.editing: "",
+            self.editing_bar: gr.Row(visible=False),
+            self.composer: gr.Textbox(value=""),
+        }
+
+    @forgiving
     def open(self, conversation: str, request: gr.Request) -> Update:
         """Show a conversation as it is stored; an empty page when there is none."""
-        with friendly():
-            owner_id, opened = visitor_id(request), conversation_id(conversation)
-            try:
-                return self._drawn(owner_id, opened)
-            except NotFound:
-                return self._drawn(owner_id, None)
+        owner_id = visitor_id(request)
+        try:
+            return self._drawn(owner_id, conversation_id(conversation))
+        except NotFound:
+            return self._drawn(owner_id, None)
 
     def _drawn(self, owner_id: UUID, opened: UUID | None) -> Update:
         shown: list[ShownTurn] = []
@@ -246,15 +245,15 @@ class ChatPage:
             **self.sidebar.shown(owner_id, opened),
         }
 
-    def _last(self, conversation: str, request: gr.Request) -> ShownTurn:
+    def _last(self, conversation: str, request: gr.Request) -> Turn:
         opened = conversation_id(conversation)
-        shown = []
+        turns: list[Turn] = []
         if opened is not None:
             with self.services.database.connect() as conn:
-                shown = load_shown(conn, opened, visitor_id(request))
-        if not shown:
+                turns = load_turns(conn, opened, visitor_id(request))
+        if not turns:
             raise InvalidInput("ask a question first")
-        return shown[-1]
+        return turns[-1]
 
 
 def suggested(settings: Settings) -> list[str]:

@@ -6,13 +6,16 @@ import re
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 from html import escape
+from time import perf_counter
 from typing import Any
 from uuid import UUID
 
 from psycopg import Connection
 
+from bot.chat import Started
 from bot.html import plain_in_markdown, prose_in_markdown
 from core.conversations import load_turns, turn_passages
+from core.errors import RatchetError
 from core.feedback import corrections_of, current_ratings
 from core.types import Feedback, Passage, Rating, Reason, Turn, TurnStatus
 
@@ -28,6 +31,7 @@ REASONS = {
 THUMBS = {Rating.UP: "Like", Rating.DOWN: "Dislike"}  # Gradio's names for its icons
 WAITING = '<span class="waiting">Looking it up</span>'
 MAX_SNIPPET_CHARS = 150
+REDRAW_EVERY_S = 0.04  # faster than this nobody reads
 _CITATION = re.compile(r"\[(\d{1,3}(?:\s*,\s*\d{1,3})*)\]")
 
 ChatMessage = dict[str, Any]
@@ -81,16 +85,6 @@ def thumbs_of(shown: Iterable[ShownTurn]) -> list[str | None]:
 def question_message(turn_id: UUID, question: str) -> ChatMessage:
     """Return the bubble with what the customer asked, character for character."""
     return _message("user", turn_id, plain_in_markdown(question))
-
-
-def answer_message(turn_id: UUID, text: str, passages: Sequence[Passage]) -> ChatMessage:
-    """Return the bubble of an answer while it is being written."""
-    return _message("assistant", turn_id, linked(text, turn_id, passages) or WAITING)
-
-
-def broken_message(turn_id: UUID, text: str, passages: Sequence[Passage], why: str) -> ChatMessage:
-    """Return the bubble of an answer that broke off, with the reason."""
-    return _message("assistant", turn_id, linked(text, turn_id, passages) + _aside(why))
 
 
 def _message(role: str, turn_id: UUID, content: str) -> ChatMessage:
@@ -202,3 +196,35 @@ def _address(turn_id: UUID, rank: int) -> str:
 def _attribute(text: str) -> str:
     # One line: a blank one would end the HTML block that Markdown passes through.
     return escape(" ".join(text.split()), quote=True)
+
+
+class Drawing:
+    """One answer while it is being written: what to show, and when it is worth showing."""
+
+    def __init__(self, started: Started, before: list[ChatMessage], talks: dict[Any, Any]) -> None:
+        self.started = started
+        self.talks = talks  # the list of conversations, this one now in it
+        self._before = before
+        self._text = ""
+        self._drawn_at = 0.0  # perf_counter, s
+
+    def add(self, text: str) -> bool:
+        """Append a piece and return whether it is time to draw again."""
+        self._text += text
+        now = perf_counter()
+        if now - self._drawn_at < REDRAW_EVERY_S:
+            return False
+        self._drawn_at = now
+        return True
+
+    def messages(self) -> list[ChatMessage]:
+        """Return the conversation up to the last piece that came."""
+        return [*self._before, _message("assistant", self.started.turn_id, self._body() or WAITING)]
+
+    def broken(self, problem: RatchetError) -> list[ChatMessage]:
+        """Return the conversation with what came, and why no more did."""
+        content = self._body() + _aside(str(problem))
+        return [*self._before, _message("assistant", self.started.turn_id, content)]
+
+    def _body(self) -> str:
+        return linked(self._text, self.started.turn_id, self.started.passages)

@@ -9,7 +9,7 @@ import gradio as gr
 
 from bot.accounts import visitor_id
 from bot.chat_view import REASONS
-from bot.door import QUIET, Update, friendly
+from bot.door import QUIET, Update, forgiving, say
 from bot.feedback import MAX_COMMENT_CHARS, MAX_CORRECTION_CHARS, correct, rate
 from bot.services import Services
 from core.errors import RatchetError, TurnNotFound
@@ -29,18 +29,11 @@ class FeedbackPanel:
         self.services = services
         self.turn = gr.Textbox(visible="hidden", elem_id="rated-turn")
         self.thanks = gr.HTML(elem_id="thanks", js_on_load=None, visible=False)
-        with gr.Group(visible=False, elem_id="feedback-panel") as self.frame:
+        with gr.Column(visible=False, elem_id="feedback-panel") as self.frame:
             self.reasons = gr.CheckboxGroup(
                 [(label, reason.value) for reason, label in REASONS.items()],
                 label="What was wrong?",
                 elem_id="reasons",
-            )
-            self.comment = gr.Textbox(
-                label="Anything else?",
-                lines=1,
-                max_lines=4,
-                max_length=MAX_COMMENT_CHARS,
-                elem_id="comment",
             )
             self.correction = gr.Textbox(
                 label="What should it have said?",
@@ -48,6 +41,13 @@ class FeedbackPanel:
                 max_lines=8,
                 max_length=MAX_CORRECTION_CHARS,
                 elem_id="correction",
+            )
+            self.comment = gr.Textbox(
+                label="Anything else?",
+                lines=1,
+                max_lines=4,
+                max_length=MAX_COMMENT_CHARS,
+                elem_id="comment",
             )
             with gr.Row():
                 self.save = gr.Button("Send", variant="primary", size="sm", elem_id="send-feedback")
@@ -64,9 +64,10 @@ class FeedbackPanel:
             try:
                 return self._rate(liked, history, request)
             except RatchetError as exc:
-                gr.Warning(str(exc), title="Not saved")
+                say(exc)
                 return page.open(conversation, request)  # the thumbs as they are stored
 
+        @forgiving
         def save_details(
             turn: str,
             reasons: list[str],
@@ -75,8 +76,7 @@ class FeedbackPanel:
             conversation: str,
             request: gr.Request,
         ) -> Update:
-            with friendly():
-                self._save(turn, reasons, comment, correction, request)
+            self._save(turn, reasons, comment, correction, request)
             return page.open(conversation, request) | self._said(THANKS)
 
         written = [self.turn, self.reasons, self.comment, self.correction]
@@ -97,7 +97,7 @@ class FeedbackPanel:
             return self.closed() | self._said(TAKEN_BACK)
         return self._said(THANKS) | {
             self.turn: str(turn_id),
-            self.frame: gr.Group(visible=True),
+            self.frame: gr.Column(visible=True),
             self.reasons: [],
             self.comment: "",
             self.correction: "",
@@ -123,7 +123,7 @@ class FeedbackPanel:
         return {
             self.turn: "",
             self.thanks: gr.HTML(value="", visible=False),
-            self.frame: gr.Group(visible=False),
+            self.frame: gr.Column(visible=False),
         }
 
 

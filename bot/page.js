@@ -53,3 +53,29 @@
     open(link);
   }, true);
 })();
+
+// Gradio names each message by its raw Markdown; the text inside reads better.
+new MutationObserver((changes) => {
+  for (const { target } of changes) {
+    if (target.matches('[data-testid="user"], [data-testid="bot"]')) target.removeAttribute("aria-label");
+  }
+}).observe(document.documentElement, { attributes: true, attributeFilter: ["aria-label"], subtree: true });
+
+// On a phone the list of conversations covers the chat: it starts folded and folds after a choice.
+(() => {
+  const narrow = matchMedia("(max-width: 768px)");
+  const fold = () => document.querySelector("#sidebar.open .toggle-button")?.click();
+  const waiting = new MutationObserver(() => {
+    if (!document.querySelector("#sidebar.open")) return;
+    waiting.disconnect();
+    const folding = setInterval(() => {
+      if (narrow.matches && document.querySelector("#sidebar.open")) return fold();
+      clearInterval(folding);
+      document.body.classList.add("menu-folded");
+    }, 150);
+  });
+  waiting.observe(document.documentElement, { childList: true, subtree: true, attributes: true });
+  document.addEventListener("click", (event) => {
+    if (narrow.matches && event.target.closest("#new, #talks label, #really")) fold();
+  });
+})();

@@ -9,7 +9,7 @@ from uuid import UUID
 import gradio as gr
 
 from bot.accounts import visitor_id
-from bot.door import QUIET, Update, conversation_id, friendly
+from bot.door import QUIET, Update, conversation_id, forgiving
 from bot.services import Services
 from bot.turns import MAX_TITLE_CHARS
 from core.conversations import delete_conversation, list_conversations, rename_conversation
@@ -32,20 +32,22 @@ class Sidebar:
                 [], show_label=False, label="Conversations", container=False, elem_id="talks"
             )
             with gr.Row(elem_id="talk-actions", visible=False) as self.actions:
-                self.rename = gr.Button("Rename", size="sm", elem_id="rename")
-                self.delete = gr.Button("Delete", size="sm", elem_id="delete")
+                self.rename = gr.Button("Rename", size="sm", min_width=60, elem_id="rename")
+                self.delete = gr.Button("Delete", size="sm", min_width=60, elem_id="delete")
             self._lay_out_questions()
 
     def _lay_out_questions(self) -> None:
-        with gr.Group(visible=False, elem_id="renaming") as self.renaming:
+        with gr.Column(visible=False, elem_id="renaming") as self.renaming:
             self.title = gr.Textbox(
                 label="New title", max_length=MAX_TITLE_CHARS, elem_id="title", submit_btn="Save"
             )
-        with gr.Group(visible=False, elem_id="deleting") as self.deleting:
+        with gr.Column(visible=False, elem_id="deleting") as self.deleting:
             gr.HTML("Delete this conversation?", js_on_load=None)
             with gr.Row():
-                self.really = gr.Button("Delete", variant="stop", size="sm", elem_id="really")
-                self.keep = gr.Button("Keep", size="sm", elem_id="keep")
+                self.really = gr.Button(
+                    "Delete", variant="stop", size="sm", min_width=60, elem_id="really"
+                )
+                self.keep = gr.Button("Keep", size="sm", min_width=60, elem_id="keep")
         self.drawn = [self.talks, self.actions, self.renaming, self.deleting, self.title]
 
     def wire(self, page: ChatPage, where: list[Any], drawn: list[Any], cancels: Any) -> None:
@@ -57,14 +59,14 @@ class Sidebar:
         def choose(chosen: gr.SelectData, request: gr.Request) -> Update:
             return page.open(str(chosen.value), request)
 
+        @forgiving
         def save_title(title: str, conversation: str, request: gr.Request) -> Update:
-            with friendly():
-                self._rename(conversation, title, request)
+            self._rename(conversation, title, request)
             return self.shown(visitor_id(request), conversation_id(conversation))
 
+        @forgiving
         def delete(conversation: str, request: gr.Request) -> Update:
-            with friendly():
-                self._delete(conversation, request)
+            self._delete(conversation, request)
             return page.open("", request)
 
         self.new.click(start_new, None, drawn, cancels=cancels, **QUIET)
@@ -72,7 +74,9 @@ class Sidebar:
         self.rename.click(self.ask_title, where, self.drawn, **QUIET)
         self.title.submit(save_title, [self.title, *where], self.drawn, **QUIET)
         self.delete.click(self.ask_delete, None, self.drawn, **QUIET)
-        self.keep.click(lambda: {self.deleting: gr.Group(visible=False)}, None, self.drawn, **QUIET)
+        self.keep.click(
+            lambda: {self.deleting: gr.Column(visible=False)}, None, self.drawn, **QUIET
+        )
         self.really.click(delete, where, drawn, cancels=cancels, **QUIET)
 
     def shown(self, owner_id: UUID, opened: UUID | None) -> Update:
@@ -84,24 +88,25 @@ class Sidebar:
         return {
             self.talks: gr.Radio(choices=choices, value=marked),
             self.actions: gr.Row(visible=marked is not None),
-            self.renaming: gr.Group(visible=False),
-            self.deleting: gr.Group(visible=False),
+            self.renaming: gr.Column(visible=False),
+            self.deleting: gr.Column(visible=False),
         }
 
+    @forgiving
     def ask_title(self, conversation: str, request: gr.Request) -> Update:
         """Offer the present title for change."""
-        with friendly(), self.services.database.connect() as conn:
+        with self.services.database.connect() as conn:
             talks = list_conversations(conn, visitor_id(request))
         title = next((talk.title for talk in talks if str(talk.id) == conversation), "")
         return {
-            self.renaming: gr.Group(visible=True),
-            self.deleting: gr.Group(visible=False),
+            self.renaming: gr.Column(visible=True),
+            self.deleting: gr.Column(visible=False),
             self.title: gr.Textbox(value=title),
         }
 
     def ask_delete(self) -> Update:
         """Ask before taking a conversation away."""
-        return {self.deleting: gr.Group(visible=True), self.renaming: gr.Group(visible=False)}
+        return {self.deleting: gr.Column(visible=True), self.renaming: gr.Column(visible=False)}
 
     def _rename(self, conversation: str, title: str, request: gr.Request) -> None:
         wanted = " ".join(storable_text(title).split())[:MAX_TITLE_CHARS]
