@@ -117,11 +117,13 @@ def site(web):
 def desk(page, site, database):
     """Open the desk as the admin once its rows are there: `desk("Learning")` opens that tab."""
 
+    page.set_default_timeout(15_000)
+
     def sign_in(tab="Review"):
         page.goto(f"{site}/desk/login")
         page.get_by_label("Password").fill(PASSWORD)
         page.get_by_role("button", name="Sign in").click()
-        page.get_by_role("tab", name=tab).click(timeout=30_000)
+        page.get_by_role("tab", name=tab).click()
         return page
 
     return sign_in

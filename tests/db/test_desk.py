@@ -1,0 +1,112 @@
+"""The desk's handlers and its queue, without a browser."""
+
+from types import SimpleNamespace
+from uuid import UUID
+
+import gradio as gr
+import pytest
+from starlette.requests import Request
+
+from bot.desk import build_desk
+from bot.desk.learning import Seen
+from bot.desk.queue import Shown, find_place
+from bot.desk.standing import fingerprint
+from core.feedback import add_correction, decide_correction, record_review
+from core.learning import request_run
+from core.types import CorrectionStatus, Verdict
+from tests.builders import ADMIN, ANNA, make_rating, make_turn
+
+
+@pytest.fixture
+async def desk(settings, database):
+    """The desk as the web app mounts it; built within a loop, else Gradio leaves one open."""
+    return build_desk(SimpleNamespace(settings=settings, database=database, company="Shop"))
+
+
+def customers_request():
+    """A request of somebody who only chats: the cookie is signed, but holds no sign-in."""
+    session = {"visitor": str(ANNA)}
+    return gr.Request(request=Request({"type": "http", "headers": [], "session": session}))
+
+
+def test_every_handler_refuses_a_customer(desk, database):
+    """A new button must not open a way in because someone forgot to ask who presses it."""
+    with database.connect() as conn:
+        make_rating(conn)
+    handlers = [each for each in desk.fns.values() if each.fn is not None]
+
+    for handler in handlers:
+        inputs = [None] * len(handler.inputs)
+        if handler.fn.__name__ == "poll":  # says it in a line instead, see there
+            continue
+        with pytest.raises(gr.Error, match="sign in"):
+            handler.fn(*inputs, customers_request())
+
+    assert len(handlers) >= 15
+    with database.connect() as conn:
+        assert 0 == conn.execute("SELECT count(*) FROM training_runs").fetchone()[0]
+
+
+def test_the_live_view_tells_a_customer_nothing(desk, database):
+    """The one handler that answers instead of failing says only that one is signed out."""
+    with database.connect() as conn:
+        request_run(conn, "button")
+    [poll] = [each.fn for each in desk.fns.values() if getattr(each.fn, "__name__", "") == "poll"]
+
+    shown = poll(Seen(), customers_request())
+
+    texts = [value.value for value in shown.values() if isinstance(value, gr.HTML)]
+    assert 2 == len(shown)  # the line, and that nothing is shown
+    assert ['<p role="status">please sign in again at /desk/login</p>'] == texts
+
+
+def test_the_queue_goes_on_where_a_reviewed_answer_was(conn):
+    """Saving a verdict takes the answer out of the queue; none may be skipped by that."""
+    oldest, middle, newest = (make_rating(conn).turn_id for _ in range(3))
+    record_review(conn, middle, Verdict.ANSWER_FINE, "", ADMIN)
+
+    place = find_place(conn, Shown(middle, None, index=1), step=0, include_reviewed=False)
+
+    assert (oldest, 1, 2) == (place.item.turn.id, place.index, place.n_left)
+    back = find_place(conn, Shown(oldest, None, index=1), step=-1, include_reviewed=False)
+    assert newest == back.item.turn.id
+
+
+def test_a_new_dislike_does_not_move_the_reader(conn):
+    """While one answer is read others come in on top; next is still the next older one."""
+    oldest, read_now = make_rating(conn).turn_id, make_rating(conn).turn_id
+    make_rating(conn)
+
+    place = find_place(conn, Shown(read_now, None, index=0), step=1, include_reviewed=False)
+
+    assert oldest == place.item.turn.id
+
+
+def test_an_emptied_queue_shows_nothing(conn):
+    """After the last verdict there is an end, not an error."""
+    only = make_rating(conn).turn_id
+    record_review(conn, only, Verdict.TONE_OR_POLICY, "", ADMIN)
+
+    place = find_place(conn, Shown(only, None, index=0), step=0, include_reviewed=False)
+
+    assert (None, 0, 1) == (place.item, place.n_left, place.n_disliked)
+
+
+@pytest.mark.parametrize("change", ["dislike", "correction", "decision", "run"])
+def test_the_learning_page_notices(conn, change):
+    """What the page leaves out until a reload is a lie by then."""
+    turn = make_turn(conn)
+    correction = add_correction(conn, turn.id, ANNA, "Within 60 days.", by_admin=False)
+    before = fingerprint(conn)
+
+    match change:
+        case "dislike":
+            make_rating(conn, turn)
+        case "correction":
+            add_correction(conn, turn.id, UUID(int=7), "In May.", by_admin=False)
+        case "decision":
+            decide_correction(conn, correction.id, CorrectionStatus.REJECTED)
+        case "run":
+            request_run(conn, "button")
+
+    assert before != fingerprint(conn)
