@@ -6,11 +6,11 @@ from dataclasses import dataclass
 
 import gradio as gr
 
-from bot.desk.door import admin_door
+from bot.desk.door import require_desk
 from bot.desk.markup import PLAIN, text
 from bot.desk.standing import Standing
 from bot.desk.words import model_name
-from bot.door import QUIET, Update
+from bot.door import QUIET, Update, forgiving
 from bot.services import Services
 from core.errors import InvalidInput
 from core.learning import gate_report_of, get_adapter, live_adapter, previous_live
@@ -73,36 +73,39 @@ class Deploying:
         self.no.click(self.cancel, None, asking, **QUIET)
         self.outputs = [self.choices, self.candidate, self.rollback, *asking]
 
+    @forgiving
     def ask_promote(self, name: str | None, request: gr.Request) -> Update:
         """Say what promoting the adapter chosen would do, above all if the gate rejected it."""
-        with admin_door(request):
-            if not name:
-                raise InvalidInput("choose an adapter to promote")
-            with self.database.connect() as conn:
-                adapter = get_adapter(conn, name)
-                report = gate_report_of(conn, adapter.run_id) if adapter.run_id else None
-                live = live_adapter(conn)
-            warning = (
-                "<p class='why bad'>The gate rejected this adapter: "
-                f"{text('; '.join(report.reasons))}</p>"
-                if report is not None and not report.passed
-                else ""
-            )
-            return self._ask(Pending(DeploymentKind.PROMOTE, name, live), warning)
+        require_desk(request)
+        if not name:
+            raise InvalidInput("choose an adapter to promote")
+        with self.database.connect() as conn:
+            adapter = get_adapter(conn, name)
+            report = gate_report_of(conn, adapter.run_id) if adapter.run_id else None
+            live = live_adapter(conn)
+        warning = (
+            "<p class='why bad'>The gate rejected this adapter: "
+            f"{text('; '.join(report.reasons))}</p>"
+            if report is not None and not report.passed
+            else ""
+        )
+        return self._ask(Pending(DeploymentKind.PROMOTE, name, live), warning)
 
+    @forgiving
     def ask_rollback(self, request: gr.Request) -> Update:
         """Say what a rollback would bring back."""
-        with admin_door(request):
-            with self.database.connect() as conn:
-                live, before = live_adapter(conn), previous_live(conn)
-            if live == before:
-                raise InvalidInput("nothing was live before; there is nothing to roll back to")
-            return self._ask(Pending(DeploymentKind.ROLLBACK, before, live), "")
+        require_desk(request)
+        with self.database.connect() as conn:
+            live, before = live_adapter(conn), previous_live(conn)
+        if live == before:
+            raise InvalidInput("nothing was live before; there is nothing to roll back to")
+        return self._ask(Pending(DeploymentKind.ROLLBACK, before, live), "")
 
+    @forgiving
     def cancel(self, request: gr.Request) -> Update:
         """Take the question back."""
-        with admin_door(request):
-            return self._closed()
+        require_desk(request)
+        return self._closed()
 
     def carry_out(self, pending: Pending) -> str:
         """

@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
-from contextlib import contextmanager
 from uuid import UUID
 
 import gradio as gr
@@ -12,13 +10,11 @@ from bot.accounts import require_admin
 from bot.door import friendly
 
 
-@contextmanager
-def admin_door(request: gr.Request) -> Iterator[UUID]:
+def require_desk(request: gr.Request) -> UUID:
     """
-    Yield the admin's id; refuse everybody else before anything is read or written.
+    Return the admin's id; refuse everybody else with one line and nothing more.
 
-    Gradio answers calls to "private" handlers from any client, so each handler opens this door
-    itself. What goes wrong inside reaches the page as one line.
+    Gradio answers calls to "private" handlers from any client, so each handler asks here first.
     """
     with friendly():
-        yield require_admin(request)
+        return require_admin(request)

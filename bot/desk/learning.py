@@ -10,13 +10,15 @@ import gradio as gr
 import pandas as pd
 from psycopg import Connection
 
+from bot.accounts import require_admin
 from bot.desk.deploying import Deploying, Offered, Pending
-from bot.desk.door import admin_door
+from bot.desk.door import require_desk
 from bot.desk.learning_cards import adapter_table, deployment_table, live_card, run_card, run_label
 from bot.desk.markup import PLAIN, status
 from bot.desk.standing import fingerprint, load_standing
-from bot.door import QUIET, Update
+from bot.door import QUIET, Update, forgiving
 from bot.services import Services
+from core.errors import RatchetError
 from core.learning import gate_report_of, get_run, list_runs, request_run, run_steps
 from core.types import TrainingRun, TrainingStep
 
@@ -74,46 +76,52 @@ class LearningPage:
         """Show where learning stands when the page opens."""
         desk.load(self.show_newest, None, self.outputs, **QUIET)
 
+    @forgiving
     def show_newest(self, request: gr.Request) -> Update:
         """Show everything, with the newest run chosen."""
-        with admin_door(request), self.database.connect() as conn:
+        require_desk(request)
+        with self.database.connect() as conn:
             return self._everything(conn, Seen())
 
+    @forgiving
     def show_run(self, seen: Seen, run_id: str, request: gr.Request) -> Update:
         """Show the run chosen in the list."""
-        with admin_door(request), self.database.connect() as conn:
+        require_desk(request)
+        with self.database.connect() as conn:
             return self._one_run(conn, replace(seen, run_id=UUID(run_id)))
 
+    @forgiving
     def train_now(self, request: gr.Request) -> Update:
         """Queue a run by a row; the trainer finds it there."""
-        with admin_door(request):
-            with self.database.connect() as conn:
-                run = request_run(conn, "button")
-            said = (
-                "Queued. The trainer takes it within a minute; you may leave this page."
-                if run
-                else "A run is at work already. Wait for it to end, then start another."
-            )
-            with self.database.connect() as conn:
-                return self._everything(conn, Seen()) | self._say(status(said))
+        require_desk(request)
+        with self.database.connect() as conn:
+            run = request_run(conn, "button")
+        said = (
+            "Queued. The trainer takes it within a minute; you may leave this page."
+            if run
+            else "A run is at work already. Wait for it to end, then start another."
+        )
+        with self.database.connect() as conn:
+            return self._everything(conn, Seen()) | self._say(status(said))
 
+    @forgiving
     def carry_out(self, seen: Seen, pending: Pending, request: gr.Request) -> Update:
         """Switch to what was confirmed, then show the log with the new row."""
-        with admin_door(request):
-            said = self.deploying.carry_out(pending)
-            with self.database.connect() as conn:
-                shown = self._everything(conn, Seen(run_id=seen.run_id))
-            return shown | self._say(status(said))
+        require_desk(request)
+        said = self.deploying.carry_out(pending)
+        with self.database.connect() as conn:
+            shown = self._everything(conn, Seen(run_id=seen.run_id))
+        return shown | self._say(status(said))
 
     def poll(self, seen: Seen, request: gr.Request) -> Update:
         """Show what changed since the last tick."""
         try:
-            with admin_door(request), self.database.connect() as conn:
+            require_admin(request)
+            with self.database.connect() as conn:
                 return self._changes(conn, seen)
-        except gr.Error as exc:
+        except RatchetError as exc:
             # A toast at every tick would bury the page; a line says it until a tick goes well.
-            said = f'<p role="status">{exc.message}</p>'  # escaped by the door
-            return self._say(said) | {self.seen: replace(seen, mark="")}
+            return self._say(status(str(exc))) | {self.seen: replace(seen, mark="")}
 
     def _changes(self, conn: Connection[Any], seen: Seen) -> Update:
         if not seen.mark:

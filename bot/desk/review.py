@@ -7,11 +7,11 @@ from uuid import UUID
 import gradio as gr
 
 from bot.desk import words
-from bot.desk.door import admin_door
+from bot.desk.door import require_desk
 from bot.desk.markup import PLAIN, status
 from bot.desk.queue import Place, Shown, find_place
 from bot.desk.review_card import queue_line, review_card
-from bot.door import QUIET, Update
+from bot.door import QUIET, Update, forgiving
 from bot.services import Services
 from core.errors import InvalidInput
 from core.feedback import add_correction, decide_correction, record_review
@@ -108,62 +108,65 @@ class ReviewPage:
         """Show the newest answer when the page opens."""
         desk.load(self.show_first, self.inputs, self.outputs, **QUIET)
 
+    @forgiving
     def show_first(self, shown: Shown, reviewed_too: bool, request: gr.Request) -> Update:
         """Show the newest answer to review, or the newest of all."""
-        with admin_door(request):
-            return self._fresh(Shown(), reviewed_too, step=0, said="")
+        require_desk(request)
+        return self._fresh(Shown(), reviewed_too, step=0, said="")
 
+    @forgiving
     def show_next(self, shown: Shown, reviewed_too: bool, request: gr.Request) -> Update:
         """Go one place down the queue."""
-        with admin_door(request):
-            return self._fresh(shown, reviewed_too, step=1, said="")
+        require_desk(request)
+        return self._fresh(shown, reviewed_too, step=1, said="")
 
+    @forgiving
     def show_back(self, shown: Shown, reviewed_too: bool, request: gr.Request) -> Update:
         """Go one place up the queue."""
-        with admin_door(request):
-            return self._fresh(shown, reviewed_too, step=-1, said="")
+        require_desk(request)
+        return self._fresh(shown, reviewed_too, step=-1, said="")
 
+    @forgiving
     def approve_correction(self, shown: Shown, reviewed_too: bool, request: gr.Request) -> Update:
         """Let the next training learn from the correction shown."""
-        with admin_door(request):
-            self._decide(shown, CorrectionStatus.APPROVED)
-            return self._same(shown, reviewed_too, "Approved.")
+        require_desk(request)
+        self._decide(shown, CorrectionStatus.APPROVED)
+        return self._same(shown, reviewed_too, "Approved.")
 
+    @forgiving
     def reject_correction(self, shown: Shown, reviewed_too: bool, request: gr.Request) -> Update:
         """Keep the correction shown out of training."""
-        with admin_door(request):
-            self._decide(shown, CorrectionStatus.REJECTED)
-            return self._same(shown, reviewed_too, "Rejected. No training will learn from it.")
+        require_desk(request)
+        self._decide(shown, CorrectionStatus.REJECTED)
+        return self._same(shown, reviewed_too, "Rejected. No training will learn from it.")
 
+    @forgiving
     def save_preferred(
         self, shown: Shown, reviewed_too: bool, preferred: str, request: gr.Request
     ) -> Update:
         """Store the admin's own answer; as the newest approved correction it is the one learned."""
-        with admin_door(request) as admin_id:
-            turn_id = _shown_turn(shown)
-            body = _written(preferred, MAX_ANSWER_CHARS, "the preferred answer")
-            if not body:
-                raise InvalidInput("the preferred answer is empty; write what should be said")
-            with self.database.connect() as conn:
-                add_correction(conn, turn_id, admin_id, body, by_admin=True)
-            return self._same(
-                shown, reviewed_too, "Saved. The next training learns from your answer."
-            )
+        admin_id = require_desk(request)
+        turn_id = _shown_turn(shown)
+        body = _written(preferred, MAX_ANSWER_CHARS, "the preferred answer")
+        if not body:
+            raise InvalidInput("the preferred answer is empty; write what should be said")
+        with self.database.connect() as conn:
+            add_correction(conn, turn_id, admin_id, body, by_admin=True)
+        return self._same(shown, reviewed_too, "Saved. The next training learns from your answer.")
 
+    @forgiving
     def save_verdict(
         self, shown: Shown, reviewed_too: bool, verdict: str | None, note: str, request: gr.Request
     ) -> Update:
         """Store what was at fault and go on to the next answer."""
-        with admin_door(request) as admin_id:
-            turn_id = _shown_turn(shown)
-            found = _verdict(verdict)
-            kept = _written(note, MAX_NOTE_CHARS, "the note")
-            with self.database.connect() as conn:
-                record_review(conn, turn_id, found, kept, admin_id)
-            step = 1 if reviewed_too else 0  # else it left the queue and the next moved up
-            return self._fresh(
-                shown, reviewed_too, step, f"Saved: {words.VERDICTS[found].lower()}."
-            )
+        admin_id = require_desk(request)
+        turn_id = _shown_turn(shown)
+        found = _verdict(verdict)
+        kept = _written(note, MAX_NOTE_CHARS, "the note")
+        with self.database.connect() as conn:
+            record_review(conn, turn_id, found, kept, admin_id)
+        step = 1 if reviewed_too else 0  # else it left the queue and the next moved up
+        return self._fresh(shown, reviewed_too, step, f"Saved: {words.VERDICTS[found].lower()}.")
 
     def _decide(self, shown: Shown, status: CorrectionStatus) -> None:
         if shown.correction_id is None:
