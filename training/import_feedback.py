@@ -95,11 +95,13 @@ def read_lines(path: Path) -> tuple[list[Line], list[Problem]]:
 
 def _parse(text: bytes) -> Line:
     try:
-        entry = json.loads(text)
+        entry = json.loads(text.decode())
     except UnicodeDecodeError as exc:
         raise ValueError("not UTF-8") from exc
     except json.JSONDecodeError as exc:
         raise ValueError(f"not JSON: {exc.msg} at column {exc.colno}") from exc
+    except RecursionError as exc:
+        raise ValueError("not JSON: nested too deeply") from exc
     if not isinstance(entry, dict):
         raise ValueError("not a JSON object")
     if unknown := sorted(set(entry) - FIELDS):

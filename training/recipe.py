@@ -24,8 +24,8 @@ class Recipe:
     beta: float = 0.1
     learning_rate: float = 1e-3
     warmup_share: float = 0.1
-    batch_size: int = 8
-    n_epochs: int = 2
+    batch_size: int = 4
+    n_epochs: int = 1
     min_steps: int = 30
     max_length: int = 2048  # tokens, prompt and answer together
     seed: int = 0

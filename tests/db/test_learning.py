@@ -1,0 +1,404 @@
+"""Runs under leases, the deployment log, and what the feedback tables give to learn from."""
+
+import threading
+from uuid import uuid4
+
+import pytest
+from psycopg.types.json import Jsonb
+
+from core import conversations, feedback, learning
+from core.errors import InvalidInput, LeaseLost, NotFound
+from core.types import (
+    CorrectionStatus,
+    DeploymentKind,
+    GateReport,
+    Rating,
+    RunState,
+    TrainingStep,
+    TurnStatus,
+)
+from tests.builders import ANNA, BEN, make_messages, make_turn
+from training import schedule
+from training.import_feedback import import_feedback
+
+LEASE_S = 60
+
+
+def queued(conn):
+    """A new run."""
+    return learning.request_run(conn, "command")
+
+
+def leased(conn, lease_s=LEASE_S, max_attempts=3):
+    """A new run that we hold."""
+    return learning.lease_run(conn, queued(conn).id, lease_s, max_attempts)
+
+
+def registered(conn, run_id=None):
+    """A row for an adapter whose files don't matter."""
+    version, name = learning.next_adapter_name(conn)
+    return learning.insert_adapter(
+        conn,
+        name=name,
+        version=version,
+        run_id=run_id,
+        path="/nowhere",
+        sha256="0",
+        base_model="base",
+        rank=8,
+    )
+
+
+# Runs ----------------------------------------------------------------------------------------
+
+
+def test_only_one_run_is_active(conn):
+    """However often the button is pressed."""
+    first = queued(conn)
+
+    assert learning.request_run(conn, "button") is None
+    assert [first.id] == [run.id for run in learning.list_runs(conn)]
+
+
+def test_a_period_has_one_run_even_after_it_ended(conn):
+    """Three beats ring for the same night."""
+    run = learning.request_run(conn, "beat", "night 7")
+    run = learning.lease_run(conn, run.id, LEASE_S, 3)
+    learning.advance_run(conn, run.id, run.lease_token, RunState.REJECTED, reasons=["too few"])
+
+    assert learning.request_run(conn, "beat", "night 7") is None
+    assert learning.request_run(conn, "beat", "night 8") is not None
+
+
+def test_many_requests_at_once_give_one_run(database):
+    """The database decides, not who came first to look."""
+    results = []
+
+    def ask():
+        with database.connect() as conn:
+            results.append(learning.request_run(conn, "button"))
+
+    threads = [threading.Thread(target=ask) for _ in range(6)]
+    for thread in threads:
+        thread.start()
+    for thread in threads:
+        thread.join()
+
+    assert 1 == sum(run is not None for run in results)
+
+
+def test_a_message_delivered_again_finds_the_run_held(conn):
+    """Redis redelivers; the lease decides who works."""
+    run = leased(conn)
+
+    assert learning.lease_run(conn, run.id, LEASE_S, 3) is None
+    assert (RunState.FREEZING, 1, 1) == (run.state, run.attempt, run.lease_token)
+
+
+def test_a_run_whose_worker_died_is_taken_over_and_the_old_worker_is_refused(conn):
+    """A worker that was only asleep must not write over its successor."""
+    old = leased(conn, lease_s=-1)
+    new = learning.lease_run(conn, old.id, LEASE_S, 3)
+
+    assert (2, 2) == (new.attempt, new.lease_token)
+    step = TrainingStep(1, 0.7, 0.0, 0.5)
+    for write in (
+        lambda: learning.renew_lease(conn, old.id, old.lease_token, LEASE_S),
+        lambda: learning.advance_run(conn, old.id, old.lease_token, RunState.PROMOTED),
+        lambda: learning.note_progress(conn, old.id, old.lease_token, {"step": 1}),
+        lambda: learning.record_step(conn, old.id, old.lease_token, step),
+    ):
+        with pytest.raises(LeaseLost, match="no longer held under token 1"):
+            write()
+
+
+def test_a_run_that_ended_takes_no_more_writes(conn):
+    """Even the one who held it."""
+    run = leased(conn)
+    learning.advance_run(conn, run.id, run.lease_token, RunState.REJECTED, reasons=["no"])
+
+    with pytest.raises(LeaseLost):
+        learning.note_progress(conn, run.id, run.lease_token, {})
+    ended = learning.get_run(conn, run.id)
+    assert (["no"], None, True) == (
+        ended.reasons,
+        ended.lease_expires_at,
+        ended.finished_at is not None,
+    )
+
+
+def test_waiting_and_abandoned_runs_are_found(conn):
+    """This is all that a lost message costs: one look of the reaper."""
+    run = queued(conn)
+    waiting = learning.expired_runs(conn)
+    learning.lease_run(conn, run.id, LEASE_S, 3)
+    held = learning.expired_runs(conn)
+    conn.execute("UPDATE training_runs SET lease_expires_at = now() - interval '1 s'")
+
+    assert ([run.id], [], [run.id]) == (waiting, held, learning.expired_runs(conn))
+
+
+def test_a_run_is_tried_three_times_and_then_fails_with_its_story(conn):
+    """A crash loop must end, and say so."""
+    run = queued(conn)
+    for attempt in (1, 2, 3):
+        held = learning.lease_run(conn, run.id, -1, 3)
+        assert attempt == held.attempt
+    learning.advance_run(conn, run.id, held.lease_token, RunState.QUEUED, error="killed")
+
+    assert learning.lease_run(conn, run.id, LEASE_S, 3) is None
+    assert 1 == learning.fail_exhausted_runs(conn, 3)
+    failed = learning.get_run(conn, run.id)
+    assert RunState.FAILED == failed.state
+    assert "stopped 3 times" in failed.error
+    assert "(last: killed)" in failed.error
+
+
+def test_a_new_attempt_forgets_the_steps_of_the_one_before(conn):
+    """Else the loss curve would show two runs at once."""
+    run = leased(conn, lease_s=-1)
+    learning.record_step(conn, run.id, run.lease_token, TrainingStep(1, 0.7, 0.0, 0.5))
+    again = learning.lease_run(conn, run.id, LEASE_S, 3)
+    learning.record_step(conn, run.id, again.lease_token, TrainingStep(1, 0.6, 0.1, 0.5))
+    learning.record_step(conn, run.id, again.lease_token, TrainingStep(1, 0.5, 0.25, 1.0))
+
+    assert [TrainingStep(1, 0.5, 0.25, 1.0)] == learning.run_steps(conn, run.id)
+
+
+def test_an_unknown_run_is_named(conn):
+    """A wrong id must not look like an empty result."""
+    with pytest.raises(NotFound, match="no training run"):
+        learning.get_run(conn, uuid4())
+
+
+# Adapters and deployments --------------------------------------------------------------------
+
+
+def test_adapter_names_are_never_given_out_twice(database):
+    """vLLM's prefix cache is keyed by name: a name used again may serve stale cache."""
+    with database.connect() as conn:
+        first = learning.next_adapter_name(conn)
+        conn.rollback()
+    with database.connect() as conn:
+        second = learning.next_adapter_name(conn)
+
+    assert ((1, "support-v0001"), (2, "support-v0002")) == (first, second)
+
+
+def test_the_newest_row_is_live_and_the_log_keeps_all(conn):
+    """A rollback is one more row."""
+    a, b = registered(conn).name, registered(conn).name
+    assert (None, None) == (learning.live_adapter(conn), learning.previous_live(conn))
+    for name, kind in ((a, "promote"), (b, "promote"), (a, "rollback")):
+        learning.deploy(conn, name, DeploymentKind(kind), "test", "")
+
+    assert (a, b) == (learning.live_adapter(conn), learning.previous_live(conn))
+    assert [a, b, a] == [row.adapter_name for row in learning.list_deployments(conn)]
+
+
+def test_before_the_first_adapter_the_base_model_was_live(conn):
+    """Rolling back the first promotion leads to the base model."""
+    learning.deploy(conn, registered(conn).name, DeploymentKind.PROMOTE, "test", "")
+
+    assert learning.previous_live(conn) is None
+
+
+def test_a_candidate_is_on_trial_until_its_run_ends(conn):
+    """Reconcile must not unload what the gate is asking."""
+    run = leased(conn)
+    adapter = registered(conn, run.id)
+    during = learning.adapters_on_trial(conn)
+    report = GateReport(False, ["worse"], {"heldout_pairs": 9})
+    learning.insert_gate_report(conn, run.id, adapter.name, None, report)
+    learning.advance_run(conn, run.id, run.lease_token, RunState.REJECTED, reasons=["worse"])
+
+    assert ({adapter.name}, set()) == (during, learning.adapters_on_trial(conn))
+    assert report == learning.gate_report_of(conn, run.id)
+    assert adapter.name == learning.get_run(conn, run.id).adapter_name
+
+
+# Feedback ------------------------------------------------------------------------------------
+
+
+def test_feedback_has_the_current_thumbs_and_the_exact_messages(conn):
+    """The prompt trained on is the prompt that was served."""
+    messages = make_messages("Où?", "Guidelines\n\n[1] A > B\n“x”")
+    turn = make_turn(conn, messages=messages, answer="Là. [1]")
+    feedback.record_rating(conn, turn.id, ANNA, Rating.UP)
+    feedback.record_rating(conn, turn.id, ANNA, Rating.DOWN)
+    feedback.record_rating(conn, turn.id, BEN, Rating.DOWN)
+    feedback.record_rating(conn, turn.id, BEN, Rating.CLEARED)
+
+    [row] = learning.raw_feedback(conn)
+
+    assert (messages, "Là. [1]", (), (ANNA,)) == (
+        row.messages,
+        row.answer,
+        row.liked_by,
+        row.disliked_by,
+    )
+
+
+def test_regenerated_answers_count_and_deleted_or_broken_ones_do_not(conn):
+    """A superseded answer was still said; a deleted conversation was taken back."""
+    first = make_turn(conn, answer="Old.")
+    make_turn(conn, conversation_id=first.conversation_id, answer="New.")
+    broken = make_turn(conn, status=TurnStatus.STOPPED)
+    deleted = make_turn(conn)
+    for turn in (first, broken, deleted):
+        feedback.record_rating(conn, turn.id, ANNA, Rating.DOWN)
+    conversations.delete_conversation(conn, deleted.conversation_id, ANNA)
+
+    assert ["Old."] == [row.answer for row in learning.raw_feedback(conn)]
+
+
+def test_of_each_author_the_newest_correction_counts_unless_rejected(conn):
+    """An author's second thought replaces the first; an admin's no removes it."""
+    turn = make_turn(conn)
+    feedback.add_correction(conn, turn.id, ANNA, "first", by_admin=False)
+    feedback.add_correction(conn, turn.id, ANNA, "second", by_admin=False)
+    theirs = feedback.add_correction(conn, turn.id, BEN, "bad", by_admin=False)
+    feedback.decide_correction(conn, theirs.id, CorrectionStatus.REJECTED)
+
+    [row] = learning.raw_feedback(conn)
+
+    assert ["second"] == [correction.body for correction in row.corrections]
+
+
+# When a run is due ---------------------------------------------------------------------------
+
+
+def give_pairs(conn, n, start=0):
+    """Store n corrected answers on different questions by different people."""
+    for number in range(start, start + n):
+        question = f"Question {number}?"
+        turn = make_turn(conn, question=question, answer="Old.")
+        rater_id = uuid4()
+        feedback.record_rating(conn, turn.id, rater_id, Rating.DOWN)
+        feedback.add_correction(conn, turn.id, rater_id, f"New {number}.", by_admin=False)
+
+
+def freeze_now(conn, n_known):
+    """Store a dataset that holds as many pairs as there are now."""
+    known = [{"id": str(uuid4())} for _ in range(n_known)]
+    conn.execute(
+        "INSERT INTO datasets (id, path, sha256, n_train, n_heldout, manifest, created_at) "
+        "VALUES (%s, '', '', 0, 0, %s, clock_timestamp())",
+        [uuid4(), Jsonb({"pairs": known})],
+    )
+
+
+def test_enough_new_pairs_start_a_run(database, settings):
+    """The product learns without anybody pressing a button."""
+    settings = settings.model_copy(update={"retrain_min_new_pairs": 20})
+    with database.connect() as conn:
+        give_pairs(conn, 19)
+    too_few = schedule.request_by_threshold(database, settings)
+    with database.connect() as conn:
+        give_pairs(conn, 1, start=19)
+
+    assert too_few is None
+    assert "threshold" == schedule.request_by_threshold(database, settings).trigger
+
+
+def test_pairs_that_were_frozen_already_are_not_new(database, settings):
+    """Else a rejected run would be repeated every minute."""
+    with database.connect() as conn:
+        give_pairs(conn, 20)
+        freeze_now(conn, 20)
+
+    assert (0, 0) == schedule.count_pairs(database, settings)
+    assert schedule.request_by_period(database, settings) is None
+
+
+def test_a_period_starts_one_run_when_there_is_something_to_learn(database, settings):
+    """Nightly training, and no noise in quiet nights."""
+    quiet = schedule.request_by_period(database, settings)
+    with database.connect() as conn:
+        give_pairs(conn, 20)
+    day_s = settings.retrain_every_hours * 3600
+    runs = [schedule.request_by_period(database, settings, 5 * day_s + n) for n in range(3)]
+
+    assert quiet is None
+    assert [True, False, False] == [run is not None for run in runs]
+
+
+def test_what_has_just_failed_is_not_started_again_by_the_clock(database, settings):
+    """A full disk must not give a failed run every minute."""
+    with database.connect() as conn:
+        give_pairs(conn, 60)
+        run = leased(conn)
+        learning.advance_run(conn, run.id, run.lease_token, RunState.FAILED, error="disk full")
+
+    assert schedule.request_by_threshold(database, settings) is None
+    with database.connect() as conn:
+        assert learning.request_run(conn, "button") is not None
+
+
+# Import --------------------------------------------------------------------------------------
+
+GOOD = (
+    '{"question": "Où? ☕", "answer": "A.", "rating": "down", "correction": "B.",'
+    ' "messages": [{"role": "user", "content": "Où? ☕"}]}'
+)
+
+
+@pytest.mark.parametrize(
+    ("line", "reason"),
+    [
+        (b"{", "not JSON"),
+        (b"[]", "not a JSON object"),
+        (b"[" * 100_000, "nested too deeply"),
+        (b"\xff\xfe", "not UTF-8"),
+        (b'{"answer": "A.", "rating": "up"}', "question is missing"),
+        (b'{"question": 3, "answer": "A.", "rating": "up"}', "question is not a text"),
+        (b'{"question": " ", "answer": "A.", "rating": "up"}', "question is empty"),
+        (b'{"question": "Q\\u0000", "answer": "A.", "rating": "up"}', "can't be stored"),
+        (b'{"question": "Q\\ud800", "answer": "A.", "rating": "up"}', "can't be stored"),
+        (b'{"question": "Q", "answer": "A.", "rating": "meh"}', 'must be "up" or "down"'),
+        (b'{"question": "Q", "answer": "A.", "rating": "up", "stars": 5}', "unknown fields"),
+        (
+            b'{"question": "Q", "answer": "A.", "rating": "up", "correction": "B."}',
+            "needs the rating down",
+        ),
+        (
+            b'{"question": "Q", "answer": "A.", "rating": "up", "messages": [{"role": "x"}]}',
+            "each has a role",
+        ),
+        (
+            b'{"question": "Q", "answer": "A.", "rating": "up", "messages": '
+            b'[{"role": "assistant", "content": "A."}]}',
+            "must end with the user",
+        ),
+    ],
+)
+def test_a_bad_line_is_named_and_the_good_ones_are_kept(database, tmp_path, line, reason):
+    """One typo in ten thousand lines must not cost the others, nor go unnoticed."""
+    path = tmp_path / "feedback.jsonl"
+    path.write_bytes(b"\n" + line + b"\n" + GOOD.encode() + b"\n")
+
+    report = import_feedback(database, path)
+
+    assert (1, 0) == (report.n_imported, report.n_known)
+    [problem] = report.problems
+    assert 2 == problem.line
+    assert reason in problem.reason
+
+
+def test_imported_feedback_can_be_learnt_from_and_is_stored_once(database, tmp_path):
+    """A second import of the same file changes nothing."""
+    path = tmp_path / "feedback.jsonl"
+    path.write_text(GOOD, encoding="utf-8")
+    import_feedback(database, path)
+    again = import_feedback(database, path)
+
+    with database.connect() as conn:
+        [row] = learning.raw_feedback(conn)
+    assert (0, 1) == (again.n_imported, again.n_known)
+    assert ("A.", ["B."]) == (row.answer, [c.body for c in row.corrections])
+
+
+def test_a_missing_file_is_named(database, tmp_path):
+    """The command then ends with one clear line."""
+    with pytest.raises(InvalidInput, match="can't be read"):
+        import_feedback(database, tmp_path / "nowhere.jsonl")

@@ -1,0 +1,132 @@
+"""Frozen datasets: what is held out, and that nothing in them can change unnoticed."""
+
+import hashlib
+import json
+from uuid import UUID, uuid5
+
+import pytest
+
+from core.types import PairKind, PreferencePair
+from training import dataset
+from training.dataset import MIN_HELDOUT, MIN_PAIRS, TooFewPairs, freeze, split
+from training.gate import win_rate_lower_bound
+
+SPACE = UUID("00000000-0000-0000-0000-000000000002")
+DATASET_ID = uuid5(SPACE, "dataset")
+
+
+def pair(n, *, conversation=None, question=None, **provenance):
+    """A pair on a question and in a conversation of its own, unless told otherwise."""
+    return PreferencePair(
+        id=uuid5(SPACE, f"pair {n}"),
+        kind=PairKind.CORRECTION,
+        turn_id=uuid5(SPACE, f"turn {n}"),
+        conversation_id=uuid5(SPACE, f"conversation {n if conversation is None else conversation}"),
+        rater_id=uuid5(SPACE, "anna"),
+        messages=[{"role": "user", "content": question or f"Question {n}?"}],
+        chosen=f"Good {n}. ☕",
+        rejected=f"Bad {n}.",
+        provenance=provenance,
+    )
+
+
+def conversations(pairs):
+    """The conversations that these pairs touch."""
+    return {each.conversation_id for each in pairs}
+
+
+def test_a_fifth_of_many_pairs_is_held_out():
+    """Enough to judge by, most of it to learn from."""
+    train, heldout = split([pair(n) for n in range(200)])
+
+    assert (160, 40) == (len(train), len(heldout))
+
+
+def test_few_pairs_still_hold_out_as_many_as_the_gate_needs():
+    """With fewer, no candidate could reach a lower bound above one half without luck."""
+    train, heldout = split([pair(n) for n in range(MIN_PAIRS)])
+
+    assert (MIN_PAIRS - MIN_HELDOUT, MIN_HELDOUT) == (len(train), len(heldout))
+    assert win_rate_lower_bound(MIN_HELDOUT - 1, MIN_HELDOUT) > 0.5
+
+
+def test_too_few_pairs_are_refused_with_what_is_missing():
+    """The customer's operator is told to collect more, not shown a bad model."""
+    with pytest.raises(TooFewPairs, match=r"too few preference pairs: 15 .*at least 8 and 8"):
+        split([pair(n) for n in range(MIN_PAIRS - 1)])
+
+
+def test_many_pairs_on_one_question_are_too_few():
+    """Nothing could be held out that was not trained on."""
+    with pytest.raises(TooFewPairs):
+        split([pair(n, question="Same?") for n in range(100)])
+
+
+def test_a_conversation_is_never_on_both_sides():
+    """Its turns share text, so the held-out ones would be known."""
+    train, heldout = split([pair(n, conversation=n // 3) for n in range(90)])
+
+    assert set() == conversations(train) & conversations(heldout)
+
+
+def test_a_question_is_never_on_both_sides_however_it_is_written():
+    """A win on a question that was trained on proves memory, not skill."""
+    pairs = [pair(n, question=f"{' ' * (n % 2)}QUESTION {n // 2}?".title()) for n in range(90)]
+    train, heldout = split(pairs)
+
+    asked = [{p.messages[-1]["content"].strip() for p in part} for part in (train, heldout)]
+    assert set() == asked[0] & asked[1]
+
+
+def test_the_conversation_of_the_liked_answer_counts_too():
+    """A liked-over-disliked pair can span two conversations."""
+    pairs = [pair(n) for n in range(40)]
+    tied = [pair(100 + n, liked_conversation_id=str(pairs[n].conversation_id)) for n in range(20)]
+    train, heldout = split([*pairs, *tied])
+
+    sides = {p.id: side for side, part in enumerate((train, heldout)) for p in part}
+    assert [sides[p.id] for p in pairs[:20]] == [sides[p.id] for p in tied]
+
+
+def test_the_same_pairs_are_frozen_into_the_same_bytes(tmp_path):
+    """A run can be repeated exactly."""
+    pairs = [pair(n) for n in range(40)]
+    first = freeze(pairs, DATASET_ID, tmp_path / "a", "base")
+    second = freeze(pairs[::-1], DATASET_ID, tmp_path / "b", "base")
+
+    assert first.sha256 == second.sha256
+    assert (first.path / "train.jsonl").read_bytes() == (second.path / "train.jsonl").read_bytes()
+
+
+def test_the_manifest_holds_the_hash_of_each_file_and_every_pair(tmp_path):
+    """What was trained on can be proved, and traced to the people it came from."""
+    frozen = freeze([pair(n) for n in range(40)], DATASET_ID, tmp_path, "base")
+
+    manifest = json.loads((frozen.path / "manifest.json").read_text())
+    for name, expected in manifest["files"].items():
+        assert expected == hashlib.sha256((frozen.path / name).read_bytes()).hexdigest()
+    assert {str(pair(n).id) for n in range(40)} == {each["id"] for each in manifest["pairs"]}
+    assert "base" == manifest["base_model"]
+
+
+def test_rows_have_the_columns_of_the_trainer(tmp_path):
+    """TRL reads prompt, chosen and rejected as lists of messages."""
+    frozen = freeze([pair(n) for n in range(40)], DATASET_ID, tmp_path, "base")
+
+    for line in (frozen.path / "train.jsonl").read_text().splitlines():
+        row = json.loads(line)
+        assert {"id", "prompt", "chosen", "rejected"} == set(row)
+        assert ["assistant"] == [message["role"] for message in row["chosen"]]
+
+
+def test_a_freeze_that_breaks_off_leaves_nothing(tmp_path, monkeypatch):
+    """A full disk must not leave half a dataset that looks whole."""
+
+    def full_disk(*_):
+        raise OSError(28, "No space left on device")
+
+    monkeypatch.setattr(dataset, "_manifest", full_disk)
+    with pytest.raises(OSError, match="No space"):
+        freeze([pair(n) for n in range(40)], DATASET_ID, tmp_path, "base")
+
+    assert [] == list(tmp_path.iterdir())
