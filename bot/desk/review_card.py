@@ -3,12 +3,14 @@
 from __future__ import annotations
 
 import re
+from uuid import UUID
 
 from bot.desk import words
 from bot.desk.markup import empty, figure_list, milliseconds, moment, pill, text, written
 from bot.desk.queue import Place
 from core.feedback import ReviewItem
 from core.types import Correction, CorrectionStatus, Feedback, Passage, Turn, TurnStatus
+from training.pairs import MAX_ANSWER_CHARS
 
 CITATION = re.compile(r"\[(\d+)\]")
 
@@ -114,15 +116,20 @@ def _corrections(item: ReviewItem) -> str:
 
 
 def learned_correction(item: ReviewItem) -> Correction | None:
-    """Return the correction that the next training takes: the newest approved one, if any."""
-    approved = [c for c in item.corrections if c.status is CorrectionStatus.APPROVED]
-    return max(approved, key=lambda c: (c.created_at, c.id), default=None)
+    """Return the correction that the next training takes, by the rules of `training.pairs`."""
+    newest: dict[UUID, Correction] = {}
+    for correction in item.corrections:  # newest first; an author's newer one replaces the older
+        newest.setdefault(correction.author_id, correction)
+    approved = (c for c in newest.values() if c.status is CorrectionStatus.APPROVED)
+    return next((c for c in approved if len(c.body) <= MAX_ANSWER_CHARS), None)
 
 
 def _correction(correction: Correction, is_learned_from: bool) -> str:
     label, tone = words.CORRECTION_STATES[correction.status]
     author = "Your preferred answer" if correction.by_admin else "The customer’s correction"
     marks = pill(label, tone) + (pill("learned from", "good") if is_learned_from else "")
+    if len(correction.body) > MAX_ANSWER_CHARS:
+        marks += pill("too long to learn from; write a shorter one", "bad")
     return (
         f'<section class="correction"><h3>{author} {marks}</h3>{written(correction.body)}</section>'
     )
