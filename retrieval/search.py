@@ -27,6 +27,12 @@ _POINTERS = re.compile(
 )
 # "How long does it take to …": this `it` points forwards
 _EMPTY_IT = re.compile(r"\bit\b.*\b(to|that|until|if|when)\b", re.IGNORECASE)
+_COURTESY = re.compile(
+    r"\W*((hi|hello|hey|good (morning|day|evening|night)|thanks?|thank you|thx|cheers|bye|goodbye"
+    r"|ok|okay|great|perfect|cool|nice|wow|please|help|sorry|very|so|a lot|much|many|there|all"
+    r"|for|your|the|and|that'?s|you)\b\W*)+",
+    re.IGNORECASE,
+)
 SHORT_WORDS = 4  # so few words lean on what was said before: "on Sundays too?"
 LONG_WORDS = 10  # so many say themselves what their "it" is
 
@@ -94,6 +100,8 @@ def standalone_query(question: str, history: Sequence[Message]) -> str:
 
 def _leans_on_history(question: str) -> bool:
     n_words = len(question.split())
+    if _COURTESY.fullmatch(question):
+        return False  # "Thanks!" asks nothing more about what was asked before
     if n_words <= SHORT_WORDS or _OPENERS.search(question):
         return True
     says_itself = n_words >= LONG_WORDS or re.search(r"[.!?]\s+\w", question)

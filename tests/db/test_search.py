@@ -160,6 +160,17 @@ def test_a_question_that_says_what_it_means_is_searched_alone(question):
     assert question == standalone_query(question, asked("Do you ship pans?"))
 
 
+@pytest.mark.parametrize(
+    "message", ["Thanks!", "ok, thank you very much", "Hello there", "Great help", "Bye 👋"]
+)
+def test_a_courtesy_is_not_taken_for_a_question(company, embedder, settings, message):
+    """ "Thanks!" must not be answered with the article of the question before."""
+    history = asked("Do gift cards expire?")
+
+    threshold = settings.min_similarity
+    assert [] == find(company, embedder, message, history, min_similarity=threshold)
+
+
 def test_only_the_last_question_is_added():
     """The topic before last is over."""
     history = asked("Do you ship pans?", "Do gift cards expire?")
