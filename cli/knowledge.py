@@ -51,6 +51,7 @@ def search(
 
     settings = get_settings()
     with closing(Database(settings.dsn).open()) as db:
+        db.require()  # says so within two seconds; loading the embedder takes longer
         found = find_passages(
             db,
             get_embedder(settings),
@@ -106,6 +107,7 @@ def _ingest(
             name = Path(now.path).name
             bar.update(task, completed=now.n_done, total=now.n_files, description=name)
 
+        db.require()
         embedder = get_embedder(settings)
         return bring_in(db, embedder, paths, collection=collection, on_progress=on_progress)
 

@@ -45,6 +45,11 @@ class Database:
         """Give all connections back and stop the pool's threads."""
         self._pool.close()
 
+    def require(self) -> None:
+        """Raise DatabaseUnavailable within two seconds when Postgres can't be reached."""
+        with self.connect():
+            pass
+
     @contextmanager
     def connect(self) -> Iterator[Connection[Any]]:
         """

@@ -12,6 +12,7 @@ from pydantic import Field, computed_field, field_validator
 from pydantic_settings import BaseSettings, SettingsConfigDict
 
 ROOT = Path(__file__).resolve().parent.parent
+BROKER_PREFIX = "ratchet:"  # before every key: a Redis may be shared
 NOTHING_FOUND = "Sorry, I couldn't find that in our help articles."
 
 

@@ -6,7 +6,7 @@ from typing import Any
 
 from celery import Celery
 
-from core.settings import Settings, get_settings
+from core.settings import BROKER_PREFIX, Settings, get_settings
 
 REAP_EVERY_S = 5.0  # a run queued by a button starts within this; what a broker lost, too
 RECONCILE_EVERY_S = 10.0
@@ -61,7 +61,7 @@ def _transport_options(broker: str) -> dict[str, Any]:
     if not broker.startswith(("redis", "rediss")):
         return {}
     return {
-        "global_keyprefix": "ratchet:",  # a Redis may be shared
+        "global_keyprefix": BROKER_PREFIX,
         # Longer than any task: an unacknowledged message is delivered again after it.
         "visibility_timeout": TRAIN_LIMIT_S + 2 * GRACE_S,
         "socket_keepalive": True,

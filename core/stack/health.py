@@ -12,7 +12,7 @@ from celery import Celery
 from kombu.connection import Connection
 from kombu.exceptions import OperationalError
 
-from core.settings import Settings
+from core.settings import BROKER_PREFIX, Settings
 from core.stack import postgres, supervisor
 from core.stack.leftovers import find_leftovers
 from core.stack.programs import programs
@@ -145,6 +145,8 @@ def _broker(settings: Settings) -> str:
 
 def _celery(settings: Settings, role: str) -> str:
     app = Celery(broker=settings.broker, set_as_current=False)
+    if settings.broker.startswith("redis"):
+        app.conf.broker_transport_options = {"global_keyprefix": BROKER_PREFIX}
     name = f"{role}@ratchet"
     try:
         replies = app.control.ping([name], timeout=TIMEOUT_S)

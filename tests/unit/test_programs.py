@@ -1,0 +1,101 @@
+"""The stack's programs: what is started, with which words, and what stays private."""
+
+import sys
+
+import pytest
+
+from core.settings import Settings
+from core.stack.programs import programs, stack_environment, vllm_command, vllm_environment
+from core.stack.supervisor import last_words
+
+
+def make(tmp_path, **changed):
+    return Settings(**{"home": tmp_path, **changed}, _env_file=None)
+
+
+def names(settings):
+    return [program.name for program in programs(settings)]
+
+
+def test_a_local_stack_brings_everything_along(tmp_path):
+    """No service needs to be installed beforehand."""
+    expected = ["postgres", "redis", "vllm", "worker", "trainer", "beat", "web"]
+    assert expected == names(make(tmp_path))
+
+
+@pytest.mark.parametrize(
+    ("setting", "url", "program"),
+    [
+        ("database_url", "postgresql://db/ratchet", "postgres"),
+        ("broker_url", "amqp://rabbit", "redis"),
+        ("vllm_url", "http://gpu:8001", "vllm"),
+    ],
+)
+def test_an_external_service_is_not_started(tmp_path, setting, url, program):
+    """Somebody else runs it already."""
+    assert program not in names(make(tmp_path, **{setting: url}))
+
+
+def test_vllm_listens_on_loopback_only(tmp_path):
+    """Its key guards only some of its routes, and one of them loads weights from any folder."""
+    command = vllm_command(make(tmp_path))
+
+    assert "127.0.0.1" == command[command.index("--host") + 1]
+
+
+def test_the_key_is_not_an_argument(tmp_path):
+    """Everyone on a machine can read the arguments of its processes."""
+    settings = make(tmp_path, vllm_api_key="sesame")
+
+    assert "sesame" not in " ".join(vllm_command(settings))
+    assert "sesame" == vllm_environment(settings)["VLLM_API_KEY"]
+
+
+def test_a_local_model_is_never_looked_up_on_a_hub(tmp_path):
+    """Offline machines would wait for a timeout at every start."""
+    assert "1" == vllm_environment(make(tmp_path, model=str(tmp_path)))["HF_HUB_OFFLINE"]
+    assert "HF_HUB_OFFLINE" not in vllm_environment(make(tmp_path, model="Qwen/Qwen3-0.6B"))
+
+
+def test_programs_get_the_settings_of_who_starts_them(tmp_path):
+    """A stack started from another folder must not read another .env."""
+    env = stack_environment(make(tmp_path, web_port=7999))
+
+    assert "7999" == env["RATCHET_WEB_PORT"]
+    assert str(tmp_path) == env["RATCHET_HOME"] == env["RATCHET_SUPERVISED"]
+
+
+def test_training_gives_way_to_the_chat(tmp_path):
+    """A customer waits; a training does not mind."""
+    trainer = next(p for p in programs(make(tmp_path)) if p.name == "trainer")
+
+    assert ["nice", "-n", "10", sys.executable] == trainer.command[:4]
+    assert "1" == trainer.command[trainer.command.index("-c") + 1]
+
+
+@pytest.mark.parametrize(
+    ("log", "expected"),
+    [
+        ("", "it wrote nothing"),
+        ("loading\nall done\n\n", "all done"),
+        (
+            "Traceback:\nValueError: no such model\nRuntimeError: failed\n",
+            "ValueError: no such model",
+        ),
+        (
+            "(EngineCore pid=7) ERROR 01-01 10:00:00 [core.py:1] OSError: bad file\nbye\n",
+            "OSError: bad file",
+        ),
+        (
+            "x.ValidationError: 1 error for Y:\n  needs Z\n",
+            "x.ValidationError: 1 error for Y: needs Z",
+        ),
+        ("LOG: hm\npostgres: FATAL:  lock file exists\n", "postgres: FATAL:  lock file exists"),
+    ],
+)
+def test_the_cause_is_found_in_a_log(tmp_path, log, expected):
+    """One line instead of a traceback of two hundred."""
+    (tmp_path / "logs").mkdir()
+    (tmp_path / "logs" / "vllm.log").write_text(log)
+
+    assert expected == last_words(make(tmp_path), "vllm")
