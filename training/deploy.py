@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 import time
 from collections.abc import Callable
+from concurrent.futures import ThreadPoolExecutor
 from contextlib import closing, suppress
 from typing import Any
 
@@ -14,12 +15,12 @@ from core import conversations, learning
 from core.db import Database
 from core.errors import AdapterError, InvalidInput, ModelUnavailable
 from core.settings import Settings
-from core.types import Deployment, DeploymentKind
+from core.types import Deployment, DeploymentKind, Message
 from core.vllm import VllmClient
 from training import registry
 
 N_SMOKE = 3
-SMOKE_TOKENS = 32
+SMOKE_TOKENS = 16
 SMOKE_QUESTIONS = ("Hello", "How long may I return things?", "Thank you!")
 
 WithRow = Callable[[Connection[Any]], None]
@@ -139,12 +140,13 @@ def smoke(vllm: VllmClient, settings: Settings, name: str) -> None:
     Raises:
         AdapterError: It has nothing to say to any of them.
     """
-    texts = [
-        vllm.generate(
-            name, [{"role": "user", "content": question}], max_tokens=SMOKE_TOKENS, temperature=0.0
-        ).text
-        for question in _smoke_questions(settings)
-    ]
+
+    def ask(question: str) -> str:
+        messages: list[Message] = [{"role": "user", "content": question}]
+        return vllm.generate(name, messages, max_tokens=SMOKE_TOKENS, temperature=0.0).text
+
+    with ThreadPoolExecutor(N_SMOKE) as threads:
+        texts = list(threads.map(ask, _smoke_questions(settings)))
     if not any(text.strip() for text in texts):
         raise AdapterError(f"{name} answered nothing to {len(texts)} smoke questions; not live")
 

@@ -69,7 +69,7 @@ def train_adapter(config: dict[str, Any], report: Any) -> Path:
     )
     trainer = DPOTrainer(
         model=model,
-        args=_arguments(recipe, len(rows), config["output"], on_gpu, _has_fast_bf16()),
+        args=_arguments(recipe, len(rows), config["output"], model.config.hidden_size),
         train_dataset=Dataset.from_list(rows),
         processing_class=AutoTokenizer.from_pretrained(config["base_model"]),
         peft_config=lora,
@@ -86,15 +86,17 @@ def _has_fast_bf16() -> bool:
     return torch.cuda.is_available() or torch.cpu._is_avx512_bf16_supported()
 
 
-def _arguments(recipe: Recipe, n_train: int, output: str, on_gpu: bool, bf16: bool) -> Any:
+def _arguments(recipe: Recipe, n_train: int, output: str, hidden_size: int) -> Any:
+    import torch
     from trl import DPOConfig  # type: ignore[attr-defined]
 
+    on_gpu = torch.cuda.is_available()
     n_steps = recipe.n_steps(n_train)
     return DPOConfig(
         output_dir=f"{output}.work",
         per_device_train_batch_size=recipe.batch_size,
         max_steps=n_steps,
-        learning_rate=recipe.learning_rate,
+        learning_rate=recipe.learning_rate_at(hidden_size),
         lr_scheduler_type="cosine",
         warmup_steps=round(recipe.warmup_share * n_steps),
         beta=recipe.beta,
@@ -103,7 +105,7 @@ def _arguments(recipe: Recipe, n_train: int, output: str, on_gpu: bool, bf16: bo
         max_length=recipe.max_length,
         precompute_ref_log_probs=True,  # the base is the reference: once, not once an epoch
         use_cpu=not on_gpu,
-        bf16=bf16,
+        bf16=_has_fast_bf16(),
         gradient_checkpointing=on_gpu,  # on a CPU memory is not what is short
         dataloader_pin_memory=on_gpu,
         logging_steps=1,

@@ -22,13 +22,22 @@ class Recipe:
     loss_types: tuple[str, ...] = ("sigmoid", "sft")
     loss_weights: tuple[float, ...] = (1.0, 0.2)
     beta: float = 0.1
-    learning_rate: float = 1e-3
+    learning_rate: float = 1e-3  # at a hidden size of 256; wider models take smaller steps
     warmup_share: float = 0.1
     batch_size: int = 4
     n_epochs: int = 1
     min_steps: int = 30
     max_length: int = 2048  # tokens, prompt and answer together
     seed: int = 0
+
+    def learning_rate_at(self, hidden_size: int) -> float:
+        """
+        Return the learning rate for a model of this width.
+
+        >>> DPO.learning_rate_at(256), DPO.learning_rate_at(1024)
+        (0.001, 0.00025)
+        """
+        return self.learning_rate * min(1.0, 256 / hidden_size)
 
     def n_layers(self, n_model_layers: int) -> int:
         """Return how many of the model's last layers are adapted."""

@@ -4,7 +4,7 @@ import doctest
 
 import pytest
 
-from training import gate, trial
+from training import gate, recipe, trial
 from training.gate import Answered, Evidence, PairMargins, decide, wilson_interval
 from training.trial import Asked, score
 
@@ -142,7 +142,7 @@ def test_an_answer_loops_when_words_repeat_or_it_never_ends(answer, hit_limit, l
     assert loops == score(answer, Asked([]), hit_limit=hit_limit).loops
 
 
-@pytest.mark.parametrize("module", [gate, trial])
+@pytest.mark.parametrize("module", [gate, recipe, trial])
 def test_the_examples_in_the_docstrings_hold(module):
     """They are documentation that can't lie."""
     assert 0 == doctest.testmod(module).failed

@@ -1,0 +1,216 @@
+"""Twenty swaps under sixteen streams: what fails, what stalls, how soon the new one answers."""
+
+from __future__ import annotations
+
+import itertools
+import json
+import statistics
+import tempfile
+import threading
+import time
+from collections.abc import Iterator
+from contextlib import closing, contextmanager
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any
+
+import httpx
+import numpy as np
+from safetensors.numpy import save_file
+
+from bench.corpus import scratch_database
+from bench.report import Row, at_most
+from core import learning
+from core.db import Database
+from core.settings import Settings
+from core.types import Message
+from core.vllm import ADAPTED_MODULES, BASE
+from training import deploy, registry
+from training.prompting import PromptBuilder
+
+N_SWAPS = 20
+N_STREAMS = 16
+STALL_S = 2.0  # between two tokens, or before the first
+TOKENS = 64
+QUIET_S = 15.0  # of the same load without swaps, beside which the gaps stand
+RANK = 8
+FIRST_VERSION = 900_000  # names that no adapter of the running stack has
+
+
+@dataclass
+class Load:
+    """What the streams saw; appended to by all of them."""
+
+    failures: list[str] = field(default_factory=list)
+    gaps_s: list[float] = field(default_factory=list)
+    n_answers: int = 0
+
+
+def run(settings: Settings) -> list[Row]:
+    """Measure on the running vLLM; the swaps' rows go to a scratch database, then all is undone."""
+    with closing(Database(settings.dsn).open()) as articles:
+        prompts = _prompts(articles, settings)
+    with scratch_database(settings.dsn) as db, tempfile.TemporaryDirectory() as folder:
+        scratch = settings.model_copy(update={"home": Path(folder), "adapters_dir": None})
+        with db.connect() as conn:
+            conn.execute("SELECT setval('adapter_version', %s)", [_free_version()])
+        try:
+            with _streams(db, scratch, prompts) as quiet:
+                time.sleep(QUIET_S)
+            with _streams(db, scratch, prompts) as swapping:
+                swaps = [_swap(db, scratch, prompts[0], number) for number in range(N_SWAPS)]
+            idle = [_swap(db, scratch, prompts[0], N_SWAPS + number) for number in range(5)]
+        finally:
+            _unload_all(db, scratch)
+    return _rows(quiet, swapping, swaps, idle)
+
+
+def _prompts(db: Database, settings: Settings) -> list[list[Message]]:
+    """Return the prompts the chat would send for the golden questions."""
+    lines = (settings.company / "golden.jsonl").read_text(encoding="utf-8").splitlines()
+    build = PromptBuilder(db, settings)
+    built = [build(json.loads(line)["question"]).messages for line in lines]
+    found = [messages for messages in built if messages]
+    return found or [[{"role": "user", "content": "How long may I return things?"}]]
+
+
+def _free_version() -> int:
+    """Return a version above those of earlier benches on this vLLM, whose names are used up."""
+    return FIRST_VERSION + int(time.time()) % 90_000
+
+
+@contextmanager
+def _streams(db: Database, settings: Settings, prompts: list[list[Message]]) -> Iterator[Load]:
+    """Keep sixteen answers streaming, each from what is live when it starts."""
+    load, stop = Load(), threading.Event()
+    turn = itertools.count()
+
+    def keep_asking() -> None:
+        with httpx.Client(base_url=settings.vllm_base_url, timeout=60) as http:
+            while not stop.is_set():
+                with db.connect() as conn:
+                    model = learning.live_adapter(conn) or BASE
+                try:
+                    load.gaps_s += _stream(
+                        http, settings, model, prompts[next(turn) % len(prompts)]
+                    )
+                    load.n_answers += 1
+                except (httpx.HTTPError, ValueError) as exc:
+                    load.failures.append(f"{model}: {exc}")
+
+    threads = [threading.Thread(target=keep_asking) for _ in range(N_STREAMS)]
+    for thread in threads:
+        thread.start()
+    try:
+        yield load
+    finally:
+        stop.set()
+        for thread in threads:
+            thread.join()
+
+
+def _stream(
+    http: httpx.Client, settings: Settings, model: str, messages: list[Message]
+) -> list[float]:
+    """Return the seconds before each token; raises when the answer does not end as it should."""
+    gaps_s, last_s, finish = [], time.perf_counter(), None
+    key = settings.vllm_api_key
+    with http.stream(
+        "POST",
+        "/v1/chat/completions",
+        headers={"Authorization": f"Bearer {key}"} if key else {},
+        json={
+            "model": model,
+            "messages": messages,
+            "max_tokens": TOKENS,
+            "temperature": 0,
+            "ignore_eos": True,
+            "stream": True,
+        },
+    ) as response:
+        if response.is_error:
+            raise ValueError(f"{response.status_code} {response.read().decode()[:200]}")
+        for line in response.iter_lines():
+            if line.startswith("data: {"):
+                event = json.loads(line[6:])
+                now_s = time.perf_counter()
+                gaps_s.append(now_s - last_s)
+                last_s = now_s
+                finish = event["choices"][0]["finish_reason"] if event.get("choices") else finish
+    if finish != "length":
+        raise ValueError(f"the answer broke off: {finish}")
+    return gaps_s
+
+
+def _swap(db: Database, settings: Settings, prompt: list[Message], seed: int) -> float:
+    """Promote a new adapter; return the seconds from its being saved to its first token."""
+    saved = _random_adapter(Path(settings.model), settings.home / f"draft-{seed}", seed)
+    start_s = time.perf_counter()
+    with db.connect() as conn:
+        adapter = registry.register(conn, settings, saved, None)
+    deploy.promote(db, settings, adapter.name, actor="bench")
+    with httpx.Client(base_url=settings.vllm_base_url, timeout=60) as http:
+        promoted_s = time.perf_counter() - start_s
+        return promoted_s + _stream(http, settings, adapter.name, prompt)[0]
+
+
+def _random_adapter(base: Path, folder: Path, seed: int) -> Path:
+    """Write an adapter with every module that is served, as large as a trained one."""
+    config = json.loads((base / "config.json").read_text(encoding="utf-8"))
+    widths = {"o_proj": config["hidden_size"], "down_proj": config["intermediate_size"]}
+    parents = {"o_proj": "self_attn", "down_proj": "mlp"}
+    draw = np.random.default_rng(seed)
+    tensors: dict[str, Any] = {}
+    for layer, module in itertools.product(range(config["num_hidden_layers"]), ADAPTED_MODULES):
+        name = f"base_model.model.model.layers.{layer}.{parents[module]}.{module}"
+        a = draw.normal(size=(RANK, widths[module])) / widths[module] ** 0.5
+        b = draw.normal(size=(config["hidden_size"], RANK)) * 0.01
+        tensors[f"{name}.lora_A.weight"] = a.astype(np.float32)
+        tensors[f"{name}.lora_B.weight"] = b.astype(np.float32)
+    folder.mkdir(parents=True)
+    save_file(tensors, folder / registry.WEIGHTS_FILE)
+    lora = {
+        "peft_type": "LORA",
+        "r": RANK,
+        "lora_alpha": 2 * RANK,
+        "target_modules": list(ADAPTED_MODULES),
+        "base_model_name_or_path": str(base),
+        "bias": "none",
+    }
+    (folder / registry.CONFIG_FILE).write_text(json.dumps(lora), encoding="utf-8")
+    return folder
+
+
+def _unload_all(db: Database, settings: Settings) -> None:
+    with closing(deploy.client(settings)) as vllm, db.connect() as conn:
+        for name in sorted(vllm.adapters() & learning.adapter_names(conn)):
+            vllm.unload_adapter(name)
+
+
+def _rows(quiet: Load, swapping: Load, swaps: list[float], idle: list[float]) -> list[Row]:
+    n = swapping.n_answers
+    stalls = sum(gap > STALL_S for gap in swapping.gaps_s)
+    worst, usual = max(swapping.gaps_s), max(quiet.gaps_s)
+    under_load = f"{N_STREAMS} streams"
+    return [
+        at_most("failed requests", len(swapping.failures), 0, "requests", peer=under_load, n=n),
+        at_most(f"gaps over {STALL_S:g} s", stalls, 0, "gaps", peer=under_load, n=n),
+        Row("longest gap while swapping", worst, "s", peer=f"{usual:.2f} s without swaps", n=n),
+        at_most(
+            "saved adapter to first token, median",
+            statistics.median(swaps),
+            2,
+            "s",
+            peer=under_load,
+            n=len(swaps),
+        ),
+        at_most(
+            "saved adapter to first token, slowest",
+            max(swaps),
+            2,
+            "s",
+            peer=under_load,
+            n=len(swaps),
+        ),
+        Row("saved adapter to first token, idle", statistics.median(idle), "s", n=len(idle)),
+    ]
