@@ -20,6 +20,7 @@ from core.vllm import VllmClient
 from training import registry
 
 N_SMOKE = 3
+REQUEST_TIMEOUT_S = 30.0
 SMOKE_TOKENS = 16
 SMOKE_QUESTIONS = ("Hello", "How long may I return things?", "Thank you!")
 
@@ -101,7 +102,7 @@ def reconcile(db: Database, settings: Settings) -> list[str]:
 
 def client(settings: Settings) -> VllmClient:
     """Return a client of the settings' vLLM; close it after use."""
-    return VllmClient(settings.vllm_base_url, settings.vllm_api_key)
+    return VllmClient(settings.vllm_base_url, settings.vllm_api_key, timeout_s=REQUEST_TIMEOUT_S)
 
 
 def wait_until_healthy(

@@ -78,7 +78,7 @@ def retrain(db: Database, settings: Settings, run_id: UUID) -> RunState | None:
                 _learn(work)
                 return RunState.PROMOTED
             except Rejected as why:
-                return _end(work, RunState.REJECTED, reasons=why.reasons)
+                return _end(work, RunState.REJECTED, reasons=why.reasons, error="")
             except LeaseLost:
                 raise
             except TRANSIENT as exc:
@@ -190,7 +190,7 @@ def _deploy(work: Work, adapter: Adapter) -> None:
         actor=ACTOR,
         reason=f"run {work.run.id} passed the gate",
         with_row=lambda conn: learning.advance_run(
-            conn, work.run.id, work.lease.token, RunState.PROMOTED
+            conn, work.run.id, work.lease.token, RunState.PROMOTED, error=""
         ),
     )
 

@@ -6,10 +6,14 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 from uuid import UUID
 
+from celery.utils.log import get_task_logger
+
 from core.db import Database
 from core.settings import get_settings
 from training import deploy, pipeline, schedule
 from workers.app import REAP_EVERY_S, app
+
+log = get_task_logger(__name__)
 
 
 @contextmanager
@@ -26,7 +30,8 @@ def _database() -> Iterator[Database]:
 def retrain(run_id: str) -> None:
     """Carry out a run; safe to deliver any number of times."""
     with _database() as db:
-        pipeline.retrain(db, get_settings(), UUID(run_id))
+        state = pipeline.retrain(db, get_settings(), UUID(run_id))
+    log.info("run %s: %s", run_id, state.value if state else "not ours to do")
 
 
 @app.task(name="reap")
@@ -55,4 +60,5 @@ def period() -> None:
 def reconcile() -> None:
     """Make vLLM hold what should be live."""
     with _database() as db:
-        deploy.reconcile(db, get_settings())
+        for change in deploy.reconcile(db, get_settings()):
+            log.info(change)

@@ -160,6 +160,7 @@ def _celery(settings: Settings) -> list[Program]:
     one_core = {"OMP_NUM_THREADS": "1"}  # chat shares the machine
     jobs = cleaned([*celery, "worker", "-Q", "jobs", "-n", "worker@ratchet", "-c", "1"])
     train = cleaned([*celery, "worker", "-Q", "train", "-n", "trainer@ratchet", "-c", "1"])
+    train += ["--max-tasks-per-child", "1"]  # gives back the memory that the gate's models took
     kept = {"needs_schema": True, "stop_signal": CELERY_STOP}
     return [
         Program("worker", 40, jobs, one_core, **kept),  # type: ignore[arg-type]
