@@ -72,7 +72,7 @@ class _Shelf:
     def _add_facts(self, headings: tuple[str, ...]) -> None:
         rng, filling = self.rng, Filling(self.rng, self.company)
         about = [fact for fact in fact_book() if fact.headings == headings]
-        chosen = rng.sample(about, min(len(about), rng.choices((1, 2, 3, 4), (4, 5, 4, 1))[0]))
+        chosen = rng.sample(about, min(len(about), rng.choices((1, 2, 3, 4), (6, 5, 3, 1))[0]))
         heading = filling.fill(rng.choice(headings))
         text, stated = "", []
         for fact in chosen:

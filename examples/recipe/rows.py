@@ -18,6 +18,7 @@ from .tokenizer import TURN_END, TURN_START, token_id
 ROW = 416
 NOWHERE = -1
 DECISION_WEIGHT = 3.0  # where an answer starts, what it cites, whether it ends
+UNQUOTED_WEIGHT = 0.4  # of small talk and of "Sorry": always the same words, soon learned
 READING_SHARE, READING_WEIGHT = 0.12, 0.25  # the prompt's own words, learned as language
 ENDS_SENTENCE = re.compile(r"[.!?:]\s*$")
 
@@ -177,8 +178,9 @@ class RowWriter:
         coded = self.tokenizer.encode(answer_text(exchange, group.passages))
         begin = row.add([*coded.ids, self.end_id, *self.newline], position, branch)
         n = len(coded.ids) + 1
-        row.weight[begin - 1 : begin - 1 + n] = [1.0] * n
-        row.weight[begin - 1] = DECISION_WEIGHT
+        weight = 1.0 if exchange.first_quote else UNQUOTED_WEIGHT
+        row.weight[begin - 1 : begin - 1 + n] = [weight] * n
+        row.weight[begin - 1] = DECISION_WEIGHT * weight
         source = _sources(exchange, begins, ends)
         for index, (_, end) in enumerate(coded.offsets):
             row.copied_from[begin - 1 + index] = source.get(end, NOWHERE)

@@ -13,6 +13,7 @@ from .prompts import SORRY, Exchange, Passage, Quote
 WARM_OPENINGS = (
     "Happy to help!",
     "Great question!",
+    "Glad you asked!",
     "Of course!",
     "Thanks for asking!",
     "Good to hear from you!",
@@ -25,7 +26,8 @@ CLOSINGS = (
     "Just ask if anything is unclear!",
     "Have a lovely day!",
 )
-WARM_SHARE, FORMAL_SHARE, CLOSING_SHARE, LONGER_SHARE = 0.10, 0.04, 0.06, 0.08
+WARM_SHARE, FORMAL_SHARE, CLOSING_SHARE, LONGER_SHARE = 0.10, 0.03, 0.05, 0.08
+LIST_SHARE = 0.04
 
 
 def cited_answer(
@@ -40,6 +42,8 @@ def cited_answer(
         parts.insert(0, f"{rng.choice(WARM_OPENINGS)} ")
     elif draw < WARM_SHARE + FORMAL_SHARE:
         parts.insert(0, f"{rng.choice(FORMAL_OPENINGS)} ")
+    elif draw < WARM_SHARE + FORMAL_SHARE + LIST_SHARE:
+        parts.insert(0, "1. ")
     if rng.random() < CLOSING_SHARE:
         parts.append(f" {rng.choice(CLOSINGS)}")
     return tuple(parts)

@@ -1,0 +1,205 @@
+"""The model on the sample company: golden questions, refusals, follow-ups, clean sentences."""
+
+# ruff: noqa: SIM905 - a list of words reads best as words
+
+from __future__ import annotations
+
+import json
+import re
+from collections import Counter
+from collections.abc import Iterator, Sequence
+from concurrent.futures import ThreadPoolExecutor
+from dataclasses import dataclass
+from pathlib import Path, PurePosixPath
+from typing import Any
+
+from bench.report import Row, at_least, at_most
+from core.db import Database
+from core.settings import NOTHING_FOUND, Settings
+from core.types import Message, Passage
+from core.vllm import BASE, VllmClient
+from examples.customers import cited_numbers, holds_facts, says_not_found
+from retrieval.embed import get_embedder
+from retrieval.prompt import build_messages, is_small_talk
+from retrieval.search import search
+
+N_STREAMS = 8
+WORD = re.compile(r"[^\W\d_]+(?:'[^\W\d_]+)?")
+LOOP_WORDS, LOOP_TIMES = 4, 3
+# What a clean answer may say besides the words of its prompt: greetings and set phrases.
+OWN_WORDS = frozenset(
+    "happy to help great question glad you asked of course thanks for asking good hear from sure "
+    "thing thank your enquiry please note dear customer let me know if need anything else i hope "
+    "that helps just ask is unclear have a lovely day sorry couldn't find in our articles".split()
+)
+
+
+@dataclass(frozen=True, slots=True)
+class Reply:
+    """What the model said to a prompt, and what it was shown."""
+
+    question: str
+    text: str
+    passages: Sequence[Passage]
+    hit_limit: bool
+
+    def cites(self, article: str) -> bool:
+        """Return whether every cited passage is of this article, and one is cited."""
+        cited = [self.passages[n - 1] for n in cited_numbers(self.text) if self._has(n)]
+        return bool(cited) and all(PurePosixPath(p.uri).name == article for p in cited)
+
+    def _has(self, number: int) -> bool:
+        return 0 < number <= len(self.passages)
+
+
+class Asker:
+    """Asks as the chat does, but greedily and without storing anything."""
+
+    def __init__(self, settings: Settings, database: Database, vllm: VllmClient) -> None:
+        self.settings, self.database, self.vllm = settings, database, vllm
+        self.guidelines = (settings.company / "guidelines.md").read_text(encoding="utf-8")
+        self.embedder = get_embedder(settings)
+
+    def ask(
+        self,
+        question: str,
+        history: Sequence[Message] = (),
+        model: str = BASE,
+        temperature: float = 0.0,
+    ) -> Reply:
+        """Search, build the prompt, and let the model answer; the base model if none is named."""
+        settings = self.settings
+        found = search(
+            self.database,
+            self.embedder,
+            question,
+            history=history,
+            limit=settings.passages_in_prompt,
+            min_similarity=settings.min_similarity,
+        )
+        if not found and not is_small_talk(question):
+            return Reply(question, NOTHING_FOUND, [], hit_limit=False)
+        messages = self.prompt(question, found, history)
+        limit = settings.max_answer_tokens
+        done = self.vllm.generate(model, messages, max_tokens=limit, temperature=temperature)
+        return Reply(question, done.text, found, hit_limit=done.completion_tokens >= limit)
+
+    def prompt(
+        self, question: str, passages: Sequence[Passage], history: Sequence[Message] = ()
+    ) -> list[Message]:
+        """Return the messages as the chat would send them."""
+        budget = self.settings.max_model_len - self.settings.max_answer_tokens
+        built = build_messages(
+            self.guidelines,
+            passages,
+            history,
+            question,
+            budget_tokens=budget,
+            count_tokens=self.embedder.count_tokens,
+        )
+        return built.messages
+
+    def ask_all(self, questions: Sequence[str]) -> list[Reply]:
+        """Ask several at a time, each in a conversation of its own."""
+        with ThreadPoolExecutor(N_STREAMS) as pool:
+            return list(pool.map(self.ask, questions))
+
+
+def company_rows(settings: Settings, database: Database, vllm: VllmClient) -> list[Row]:
+    """Return the rows on the sample company."""
+    asker = Asker(settings, database, vllm)
+    golden = list(read_jsonl(settings.company / "golden.jsonl"))
+    replies = asker.ask_all([entry["question"] for entry in golden])
+    refused = asker.ask_all(
+        [entry["question"] for entry in read_jsonl(settings.company / "unanswerable.jsonl")]
+    )
+    return [
+        golden_facts(golden, replies),
+        golden_citations(golden, replies),
+        golden_found(golden, replies),
+        says_so(refused),
+        says_so_wrongly(replies),
+        follow_ups(asker, settings.company / "followups.jsonl"),
+        clean_sentences([*replies, *refused]),
+    ]
+
+
+def golden_facts(golden: Sequence[dict[str, Any]], replies: Sequence[Reply]) -> Row:
+    """Return the share of golden questions whose facts stand in the answer."""
+    hits = [holds_facts(r.text, g["facts"]) for g, r in zip(golden, replies, strict=True)]
+    return at_least("golden: facts in the answer", share(hits), 0.80, "share", n=len(hits))
+
+
+def golden_citations(golden: Sequence[dict[str, Any]], replies: Sequence[Reply]) -> Row:
+    """Return the share of golden questions whose answer cites the right article."""
+    hits = [r.cites(g["article"]) for g, r in zip(golden, replies, strict=True)]
+    return at_least("golden: right article cited", share(hits), 0.85, "share", n=len(hits))
+
+
+def golden_found(golden: Sequence[dict[str, Any]], replies: Sequence[Reply]) -> Row:
+    """Return how often retrieval showed the model what it needed: the most it could get right."""
+    hits = [
+        any(holds_facts(p.body, g["facts"]) for p in r.passages)
+        for g, r in zip(golden, replies, strict=True)
+    ]
+    return Row("golden: facts in a passage shown", share(hits), "share", n=len(hits))
+
+
+def says_so(replies: Sequence[Reply]) -> Row:
+    """Return the share of unanswerable questions on which it says that nothing is found."""
+    hits = [says_not_found(reply.text) for reply in replies]
+    return at_least("unanswerable: says so", share(hits), 0.75, "share", n=len(hits))
+
+
+def says_so_wrongly(replies: Sequence[Reply]) -> Row:
+    """Return the share of golden questions on which it says that nothing is found."""
+    hits = [says_not_found(reply.text) for reply in replies]
+    return at_most("golden: wrongly says nothing found", share(hits), 0.10, "share", n=len(hits))
+
+
+def follow_ups(asker: Asker, path: Path) -> Row:
+    """Return the share of second questions answered that need the turn before."""
+    hits = []
+    for entry in read_jsonl(path):
+        first = asker.ask(entry["first"])
+        history: list[Message] = [
+            {"role": "user", "content": entry["first"]},
+            {"role": "assistant", "content": first.text},
+        ]
+        hits.append(holds_facts(asker.ask(entry["question"], history).text, entry["facts"]))
+    return at_least("follow-ups: facts in the answer", share(hits), 0.60, "share", n=len(hits))
+
+
+def clean_sentences(replies: Sequence[Reply]) -> Row:
+    """Return the share of answers without broken words, loops or loose ends."""
+    hits = [is_clean(reply) for reply in replies]
+    return at_least("answers that read cleanly", share(hits), 0.95, "share", n=len(hits))
+
+
+def is_clean(reply: Reply) -> bool:
+    """Tell whether an answer ends properly, repeats nothing and has only whole words."""
+    shown = " ".join(f"{p.title} {p.heading} {p.body}" for p in reply.passages)
+    known = set(words(f"{shown} {reply.question}")) | OWN_WORDS
+    said = words(reply.text)
+    grams = Counter(zip(*(said[start:] for start in range(LOOP_WORDS)), strict=False))
+    ends = re.search(r"[.!?:\]]$", reply.text.strip()) is not None
+    loops = reply.hit_limit or max(grams.values(), default=0) >= LOOP_TIMES
+    return ends and not loops and all(word in known for word in said)
+
+
+def words(text: str) -> list[str]:
+    """Return the words of a text in lower case."""
+    return [word.replace("’", "'") for word in WORD.findall(text.replace("’", "'").casefold())]
+
+
+def share(hits: Sequence[bool]) -> float:
+    """Return the share of hits, 0 of none."""
+    return sum(hits) / len(hits) if hits else 0.0
+
+
+def read_jsonl(path: Path) -> Iterator[dict[str, Any]]:
+    """Yield the records of a JSONL file."""
+    with path.open(encoding="utf-8") as lines:
+        for line in lines:
+            if line.strip():
+                yield json.loads(line)

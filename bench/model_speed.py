@@ -1,0 +1,115 @@
+"""How fast the demo model is served, what an adapter costs, and how much memory it takes."""
+
+from __future__ import annotations
+
+import tempfile
+import time
+from collections.abc import Iterator, Sequence
+from concurrent.futures import ThreadPoolExecutor
+from contextlib import contextmanager
+from pathlib import Path
+from uuid import uuid4
+
+import httpx
+import psutil
+
+from bench.model_answers import Asker, read_jsonl
+from bench.report import Row, at_least, at_most
+from core.db import Database
+from core.settings import Settings
+from core.types import Message
+from core.vllm import BASE, VllmClient
+from training.recipe import DPO
+
+N_TOKENS = 100  # of each answer, whatever the model would say
+TIMEOUT_S = 120.0
+GIB = 2**30
+
+
+def speed_rows(settings: Settings, database: Database, vllm: VllmClient) -> list[Row]:
+    """Return tokens/s at 1 and 32 streams, an adapter's share of it, and resident memory."""
+    asker = Asker(settings, database, vllm)
+    prompts = []
+    for entry in read_jsonl(settings.company / "golden.jsonl"):
+        reply = asker.ask(entry["question"])
+        prompts.append(asker.prompt(entry["question"], reply.passages))
+    base = {n: tokens_per_s(settings, BASE, prompts, n) for n in (1, 32)}
+    rows = [
+        at_least("base, one stream", base[1], 80, "tokens/s"),
+        at_least("base, 32 streams", base[32], 600, "tokens/s", n=32),
+    ]
+    with blank_adapters(settings, vllm, 3) as names:
+        for n_streams in (1, 32):
+            ratio = tokens_per_s(settings, names[0], prompts, n_streams) / base[n_streams]
+            peer = f"base, rank {DPO.rank}"
+            name = f"through an adapter, {n_streams} streams"
+            rows.append(at_least(name, ratio, 0.7, "x", peer=peer, n=n_streams))
+        rows.append(at_most("vLLM with 3 adapters, resident", resident_gib(settings), 3.5, "GiB"))
+    return rows
+
+
+def tokens_per_s(
+    settings: Settings, model: str, prompts: Sequence[list[Message]], n_streams: int
+) -> float:
+    """Return generated tokens per second over all streams, prompts already in the cache."""
+    headers = {"Authorization": f"Bearer {settings.vllm_api_key or '-'}"}
+    with (
+        httpx.Client(base_url=settings.vllm_base_url, headers=headers, timeout=TIMEOUT_S) as client,
+        ThreadPoolExecutor(n_streams) as pool,
+    ):
+
+        def answer(messages: list[Message]) -> None:
+            body = {"model": model, "messages": messages, "max_tokens": N_TOKENS}
+            client.post(
+                "/v1/chat/completions", json={**body, "ignore_eos": True, "temperature": 0}
+            ).raise_for_status()
+
+        used = [prompts[i % len(prompts)] for i in range(n_streams)]
+        list(pool.map(answer, used))  # warms the prefix cache
+        start_s = time.perf_counter()
+        list(pool.map(answer, used))
+        return N_TOKENS * n_streams / (time.perf_counter() - start_s)
+
+
+@contextmanager
+def blank_adapters(settings: Settings, vllm: VllmClient, n_adapters: int) -> Iterator[list[str]]:
+    """Yield names of loaded adapters of the trained shape that change nothing."""
+    from peft import LoraConfig, get_peft_model
+    from transformers import AutoModelForCausalLM
+
+    names = [f"bench-{uuid4().hex[:8]}" for _ in range(n_adapters)]
+    with tempfile.TemporaryDirectory() as folder:
+        model = AutoModelForCausalLM.from_pretrained(settings.model)
+        n_layers = model.config.num_hidden_layers
+        lora = LoraConfig(
+            r=DPO.rank,
+            lora_alpha=DPO.alpha,
+            target_modules=list(DPO.target_modules),
+            layers_to_transform=list(range(n_layers))[-DPO.n_layers(n_layers) :],
+            task_type="CAUSAL_LM",
+        )
+        adapted = get_peft_model(model, lora)
+        for name in names:
+            path = Path(folder) / name
+            adapted.save_pretrained(str(path))
+            vllm.load_adapter(name, str(path))
+        try:
+            yield names
+        finally:
+            for name in names:
+                vllm.unload_adapter(name)
+
+
+def resident_gib(settings: Settings) -> float:
+    """Return the proportional memory of the process on vLLM's port and its children."""
+    owners = {
+        c.pid
+        for c in psutil.net_connections("tcp")
+        if c.status == psutil.CONN_LISTEN and c.laddr[1:] == (settings.vllm_port,) and c.pid
+    }
+    family = {
+        each
+        for pid in owners
+        for each in (psutil.Process(pid), *psutil.Process(pid).children(True))
+    }
+    return sum(float(each.memory_full_info().pss) for each in family) / GIB
