@@ -11,7 +11,7 @@ from uuid import UUID
 
 from bot.generation import Generation, ModelStream
 from bot.tokens import ModelTokenizer
-from bot.turns import Draft, TurnStore, needs_no_model
+from bot.turns import Draft, Plan, TurnStore
 from core.db import Database
 from core.errors import AdapterError, ModelUnavailable
 from core.settings import NOTHING_FOUND, Settings
@@ -86,16 +86,11 @@ class ChatService:
             ModelUnavailable: vLLM can't be reached or broke off.
             DatabaseUnavailable: Postgres can't be reached.
         """
-        asked_at = perf_counter()
-        draft = await asyncio.to_thread(
-            self._turns.open, owner_id, conversation_id, question, position, asked_at
-        )
+        draft = await self._open(owner_id, conversation_id, question, position)
         self._drafts[draft.turn.id] = draft
         status = TurnStatus.FAILED
         try:
-            if not needs_no_model(draft.turn.question, draft.passages):
-                self._begin(draft, draft.turn.adapter)  # the model reads while the page draws
-            yield Started(draft.turn.id, draft.turn.conversation_id, draft.passages)
+            yield Started(draft.turn.id, draft.turn.conversation_id, draft.plan.passages)
             async with aclosing(self._write(draft)) as texts:
                 async for text in texts:
                     draft.add(text)
@@ -115,12 +110,8 @@ class ChatService:
     def stop(self, owner_id: UUID, conversation_id: UUID) -> None:
         """End what is being written in an owner's conversation; the partial answer is stored."""
         for draft in list(self._drafts.values()):
-            if (draft.owner_id, draft.turn.conversation_id) == (owner_id, conversation_id):
+            if (draft.plan.owner_id, draft.turn.conversation_id) == (owner_id, conversation_id):
                 draft.stop()
-
-    def is_writing(self, turn_id: UUID) -> bool:
-        """Return whether this process is still writing the turn's answer."""
-        return turn_id in self._drafts
 
     def ask(self, owner_id: UUID, conversation_id: UUID | None, question: str) -> Turn:
         """Answer to the end and return the stored turn; for commands, outside of event loops."""
@@ -138,9 +129,25 @@ class ChatService:
             await service.close()
         raise ModelUnavailable("the answer broke off; please try again")
 
-    def _begin(self, draft: Draft, adapter: str | None) -> Generation:
-        draft.generation = self._model.generate(adapter or BASE, draft.turn.messages)
-        return draft.generation
+    async def _open(
+        self, owner_id: UUID, conversation_id: UUID | None, question: str, position: int | None
+    ) -> Draft:
+        """Store the turn while the model reads it already; neither goes on without the other."""
+        asked_at = perf_counter()
+        plan = await asyncio.to_thread(
+            self._turns.plan, owner_id, conversation_id, question, position
+        )
+        generation = self._generate(plan, plan.adapter) if plan.asks_model else None
+        try:
+            turn = await asyncio.to_thread(self._turns.store, plan)
+        except BaseException:
+            if generation is not None:
+                await generation.close()
+            raise
+        return Draft(plan, turn, asked_at, generation)
+
+    def _generate(self, plan: Plan, adapter: str | None) -> Generation:
+        return self._model.generate(adapter or BASE, plan.messages)
 
     async def _write(self, draft: Draft) -> AsyncGenerator[str, None]:
         """Yield the answer's text from the model, or the fixed sentence when nothing was found."""
@@ -153,5 +160,6 @@ class ChatService:
         except AdapterError:
             # Swapped and unloaded between our reading the row and vLLM's answer.
             adapter = await asyncio.to_thread(self._turns.reassign, draft)
-            async for text in self._begin(draft, adapter):
+            draft.generation = self._generate(draft.plan, adapter)
+            async for text in draft.generation:
                 yield text

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 from time import perf_counter
 from typing import Any
 from uuid import UUID, uuid4
@@ -31,18 +31,32 @@ MAX_QUESTION_CHARS = 8_000
 MAX_TITLE_CHARS = 60
 
 
+@dataclass(frozen=True, slots=True)
+class Plan:
+    """All that is decided about a turn before it is stored."""
+
+    owner_id: UUID
+    conversation_id: UUID | None  # None: this question begins one
+    position: int
+    question: str
+    messages: list[Message]
+    passages: list[Passage]
+    asks_model: bool  # False: a real question found nothing; better no answer than an invented one
+    adapter: str | None
+    retrieval_ms: float
+
+
 @dataclass(slots=True)
 class Draft:
     """An answer while it is being written."""
 
+    plan: Plan
     turn: Turn
-    passages: list[Passage]
-    owner_id: UUID
     asked_at: float  # perf_counter, s
+    generation: Generation | None  # None: no model is asked
     text: str = ""
     first_token_ms: float | None = None
     stopped: bool = False
-    generation: Generation | None = field(default=None, repr=False)  # None: no model is asked
 
     def add(self, text: str) -> None:
         """Append what the model wrote; the first piece is timed."""
@@ -63,30 +77,25 @@ class Draft:
 
 @dataclass(frozen=True, slots=True)
 class TurnStore:
-    """Opens and closes turns; its methods block, so the event loop calls them in threads."""
+    """Plans, opens and closes turns; its methods block, so the event loop calls them in threads."""
 
     settings: Settings
     db: Database
     embedder: Embedder
     tokenizer: ModelTokenizer
 
-    def open(
-        self,
-        owner_id: UUID,
-        conversation_id: UUID | None,
-        question: str,
-        position: int | None,
-        asked_at: float,
-    ) -> Draft:
+    def plan(
+        self, owner_id: UUID, conversation_id: UUID | None, question: str, position: int | None
+    ) -> Plan:
         """
-        Read the history, search, build the prompt and store the turn as streaming.
+        Read the history, search and build the prompt; nothing is written.
 
         Raises:
             InvalidInput: The question is empty, too long or at an impossible position.
             NotFound: No such conversation, or it is somebody else's.
         """
         asked = checked_question(question)
-        turns = self._turns(owner_id, conversation_id)
+        turns, adapter = self._now(owner_id, conversation_id)
         place = len(turns) if position is None else position
         if not 0 <= place <= len(turns):
             raise InvalidInput(f"there is no question {place + 1} in this conversation")
@@ -102,28 +111,41 @@ class TurnStore:
             budget_tokens=self.settings.max_model_len - self.settings.max_answer_tokens,
             count_tokens=self.tokenizer.count_text,
         )
+        asks_model = bool(prompt.passages) or is_small_talk(asked)
+        return Plan(
+            owner_id=owner_id,
+            conversation_id=conversation_id,
+            position=place,
+            question=asked,
+            messages=prompt.messages,
+            passages=prompt.passages,
+            asks_model=asks_model,
+            adapter=adapter if asks_model else None,
+            retrieval_ms=retrieval_ms,
+        )
+
+    def store(self, plan: Plan) -> Turn:
+        """Insert the turn as streaming, in a new conversation when it has none."""
         with self.db.connect() as conn:
-            turn = start_turn(
+            return start_turn(
                 conn,
                 turn_id=uuid4(),
-                conversation_id=conversation_id or _begin(conn, owner_id, asked),
-                owner_id=owner_id,
-                position=place,
-                question=asked,
-                messages=prompt.messages,
-                passages=prompt.passages,
-                adapter=None if needs_no_model(asked, prompt.passages) else live_adapter(conn),
+                conversation_id=plan.conversation_id or _begin(conn, plan),
+                owner_id=plan.owner_id,
+                position=plan.position,
+                question=plan.question,
+                messages=plan.messages,
+                passages=plan.passages,
+                adapter=plan.adapter,
                 base_model=self.settings.model,
                 prompt_version=PROMPT_VERSION,
-                retrieval_ms=retrieval_ms,
+                retrieval_ms=plan.retrieval_ms,
             )
-        return Draft(turn, prompt.passages, owner_id, asked_at)
 
-    def _turns(self, owner_id: UUID, conversation_id: UUID | None) -> list[Turn]:
-        if conversation_id is None:
-            return []
+    def _now(self, owner_id: UUID, conversation_id: UUID | None) -> tuple[list[Turn], str | None]:
         with self.db.connect() as conn:
-            return load_turns(conn, conversation_id, owner_id)
+            turns = load_turns(conn, conversation_id, owner_id) if conversation_id else []
+            return turns, live_adapter(conn)
 
     def _search(self, question: str, history: list[Message]) -> list[Passage]:
         return search(
@@ -187,11 +209,6 @@ def checked_question(question: str) -> str:
     return clean_question(question)
 
 
-def needs_no_model(question: str, passages: list[Passage]) -> bool:
-    """Return whether a real question found nothing: better no answer than an invented one."""
-    return not passages and not is_small_talk(question)
-
-
 def history_of(turns: list[Turn]) -> list[Message]:
     """Return what was said in these turns; answers that failed are left out."""
     messages: list[Message] = []
@@ -222,5 +239,5 @@ def title_of(question: str) -> str:
     return line if len(line) <= MAX_TITLE_CHARS else line[: MAX_TITLE_CHARS - 1].rstrip() + "…"
 
 
-def _begin(conn: Connection[Any], owner_id: UUID, question: str) -> UUID:
-    return create_conversation(conn, owner_id, title_of(question)).id
+def _begin(conn: Connection[Any], plan: Plan) -> UUID:
+    return create_conversation(conn, plan.owner_id, title_of(plan.question)).id
