@@ -19,7 +19,9 @@ MODEL_TOKENS = 254  # MiniLM reads 256, two of them its own
 MAX_CONTEXT_TOKENS = 64  # what title and headings may take of them
 MIN_BODY_TOKENS = 16
 _MARKDOWN = MarkdownIt("commonmark").enable("table")
-_SENTENCE_END = r"(?<=[.!?。！？])[\"')\]]*\s+"
+_SENTENCE_END = r"(?<=[.!?])[\"')\]]*\s+|(?<=[。！？])"
+# The model takes an endless word for a single unknown token; no real text has 8 letters a token.
+MAX_LETTERS_PER_TOKEN = 8
 
 
 @dataclass(frozen=True, slots=True)
@@ -57,13 +59,17 @@ def split(document: LoadedDocument, count_tokens: CountTokens, max_tokens: int) 
     rows stay whole when they fit, then sentences, then words; a long table's parts each repeat
     its header row.
     """
+
+    def size(text: str) -> int:
+        return max(count_tokens(text), len(text) // MAX_LETTERS_PER_TOKEN)
+
     chunks: list[Chunk] = []
     blocks = _blocks(document)
     for heading_path, section in itertools.groupby(blocks, key=lambda block: block.heading_path):
         context = _context(document.title, heading_path, count_tokens)
         limit = min(max_tokens, MODEL_TOKENS - count_tokens(context))
-        for body in _pack(section, count_tokens, max(limit, MIN_BODY_TOKENS)):
-            chunks.append(Chunk(len(chunks), heading_path, body, count_tokens(body)))
+        for body in _pack(section, size, max(limit, MIN_BODY_TOKENS)):
+            chunks.append(Chunk(len(chunks), heading_path, body, max(1, size(body))))
     return chunks
 
 
@@ -175,13 +181,23 @@ def _starts_item(line: str) -> bool:
 
 
 def _cut_text(text: str, count_tokens: CountTokens, limit: int) -> list[str]:
-    """Cut at paragraphs, else lines, sentences, clauses, words, letters: the coarsest that fits."""
+    """Cut at paragraphs, else sentences, lines, clauses, words, letters: the coarsest that fits."""
     splitter = RecursiveCharacterTextSplitter(
-        separators=[r"\n\n", _SENTENCE_END, r"\n", r"(?<=[;,:])\s+", r"\s+", ""],
+        separators=[r"\n\n", _SENTENCE_END, r"\n", r"(?<=[;,:])\s+", r"\s+"],
         is_separator_regex=True,
         keep_separator="end",
         chunk_size=limit,
         chunk_overlap=0,
         length_function=count_tokens,
     )
-    return [part for part in splitter.split_text(text) if part.strip()] or [text[:1]]
+    parts = [part for part in splitter.split_text(text) if part.strip()] or [text]
+    return [piece for part in parts for piece in _halve(part, count_tokens, limit)]
+
+
+def _halve(text: str, count_tokens: CountTokens, limit: int) -> list[str]:
+    """Cut a word that is longer than a chunk."""
+    if count_tokens(text) <= limit or len(text) == 1:
+        return [text]
+    middle = len(text) // 2
+    halves = (text[:middle].rstrip(), text[middle:].lstrip())
+    return [piece for half in halves if half for piece in _halve(half, count_tokens, limit)]

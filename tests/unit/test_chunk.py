@@ -71,6 +71,21 @@ def test_a_sentence_longer_than_a_chunk_is_cut_between_words():
     assert max(map(count_words, parts)) <= 16
 
 
+def test_a_word_without_end_is_cut_too():
+    """Pasted base64 is one unknown token to the model and a megabyte to the prompt."""
+    parts = bodies("x" * 100_000, max_tokens=16)
+
+    assert "x" * 100_000 == "".join(parts)
+    assert max(map(len, parts)) <= 16 * 9
+
+
+def test_text_without_spaces_is_cut_after_its_full_stops():
+    """Chinese and Japanese put no space between sentences."""
+    sentence = "您可以在三十天内退回。"
+
+    assert all(part.endswith("。") for part in bodies(sentence * 40, max_tokens=16))
+
+
 def test_every_part_of_a_long_table_repeats_its_header():
     """A row of bare numbers answers nothing."""
     rows = [f"| item {n} | ${n} |" for n in range(6)]
