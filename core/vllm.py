@@ -40,10 +40,19 @@ class VllmClient:
         InvalidInput: The server refused the request, for example a prompt too long.
     """
 
-    def __init__(self, base_url: str, api_key: str = "", timeout_s: float = 60.0) -> None:
+    def __init__(
+        self,
+        base_url: str,
+        api_key: str = "",
+        timeout_s: float = 60.0,
+        *,
+        transport: httpx.BaseTransport | None = None,  # a test's own server
+    ) -> None:
         headers = {"Authorization": f"Bearer {api_key}"} if api_key else {}
         timeout = httpx.Timeout(timeout_s, connect=CONNECT_TIMEOUT_S)
-        self._http = httpx.Client(base_url=base_url, headers=headers, timeout=timeout)
+        self._http = httpx.Client(
+            base_url=base_url, headers=headers, timeout=timeout, transport=transport
+        )
 
     def close(self) -> None:
         """Close all connections."""
@@ -62,7 +71,12 @@ class VllmClient:
 
     def adapters(self) -> set[str]:
         """Return the names of the adapters loaded now."""
-        return {str(model["id"]) for model in self._models() if model.get("parent")}
+        return set(self.adapter_paths())
+
+    def adapter_paths(self) -> dict[str, str]:
+        """Return by name the folder that each adapter was loaded from."""
+        loaded = [model for model in self._models() if model.get("parent")]
+        return {str(model["id"]): str(model["root"]) for model in loaded}
 
     def _models(self) -> list[dict[str, Any]]:
         listed: list[dict[str, Any]] = self._send("GET", "/v1/models").json()["data"]

@@ -65,7 +65,10 @@ def training(config: Path) -> Iterator[subprocess.Popen[str]]:
         yield child
     finally:
         child.kill()
-        child.communicate()
+        for pipe in (child.stdin, child.stdout):
+            assert pipe is not None
+            pipe.close()
+        child.wait()
 
 
 def events(child: subprocess.Popen[str]) -> Iterator[dict[str, Any]]:

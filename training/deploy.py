@@ -122,16 +122,20 @@ def wait_until_healthy(
         time.sleep(1.0)
 
 
-def ensure_loaded(vllm: VllmClient, name: str, path: str) -> bool:
-    """Load an adapter unless it is loaded; returns whether it was loaded now."""
-    if name in vllm.adapters():
-        return False
-    try:
+def ensure_loaded(vllm: VllmClient, name: str, path: str) -> None:
+    """
+    Load an adapter unless it is loaded.
+
+    Raises:
+        AdapterError: vLLM refused it, or holds another one under this name.
+    """
+    loaded = vllm.adapter_paths()
+    if name not in loaded:
         vllm.load_adapter(name, path)
-    except AdapterError:
-        if name not in vllm.adapters():  # somebody else loaded it in this very moment
-            raise
-    return True
+    elif loaded[name] != path:
+        raise AdapterError(
+            f"vLLM holds another {name}, from {loaded[name]}; restart vLLM to forget it"
+        )
 
 
 def smoke(vllm: VllmClient, settings: Settings, name: str) -> None:

@@ -1,10 +1,12 @@
 """Fixtures for tests on the whole stack: one real vLLM for the session, adapters to load."""
 
+import itertools
 import os
 import socket
 import subprocess
 import time
 
+import psycopg
 import pytest
 
 from core.settings import Settings
@@ -56,16 +58,25 @@ def vllm(vllm_url):
     client.close()
 
 
+ADAPTER_VERSIONS = itertools.count(1000, 1000)  # tests share a vLLM, and names are used once
+
+
 @pytest.fixture
 def stack_settings(tmp_path, dsn, vllm_url):
     """Settings on a fresh database, a folder of the test's own, and the session's vLLM."""
-    return Settings(
+    with psycopg.connect(dsn) as conn:
+        conn.execute("SELECT setval('adapter_version', %s)", [next(ADAPTER_VERSIONS)])
+    yield Settings(
         home=tmp_path / "home",
         database_url=dsn,
         vllm_url=vllm_url,
         lease_s=10,
         _env_file=None,
     )
+    client = VllmClient(vllm_url)
+    for name in client.adapters():
+        client.unload_adapter(name)
+    client.close()
 
 
 @pytest.fixture
