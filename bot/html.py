@@ -10,7 +10,7 @@ from markdown_it.token import Token
 
 # Raw HTML is shown as text, and no picture is loaded: articles are written by others.
 _MARKDOWN = MarkdownIt("commonmark", {"html": False}).enable("table").disable("image")
-_NOT_PLAIN = re.compile(r"[^\w\s,;?/%€£]", re.ASCII)  # may mean something to Markdown
+_NOT_PLAIN = re.compile(r"[^a-zA-Z0-9\s,;?/%]")  # ASCII among these may mean something to Markdown
 _INDENT = re.compile(r"^[ \t]+", re.MULTILINE)
 
 
