@@ -89,7 +89,8 @@ def _looks(settings: Settings) -> dict[str, Callable[[], str]]:
         "worker": lambda: _celery(settings, "worker"),
         "trainer": lambda: _celery(settings, "trainer"),
         "beat": lambda: "",
-        "web": lambda: _http(f"{page_url(settings)}/health"),
+        # 503 is the page saying that the database or the model is away: theirs to show.
+        "web": lambda: _http(f"{page_url(settings)}/health", (200, 503)),
     }
 
 
@@ -123,12 +124,12 @@ def _is_alive(info: ProcessInfo | None) -> bool:
     return info is not None and info.pid is not None
 
 
-def _http(url: str) -> str:
+def _http(url: str, well: tuple[int, ...] = (200,)) -> str:
     try:
         code = httpx.get(url, timeout=TIMEOUT_S, trust_env=False).status_code
     except httpx.HTTPError as exc:
         return f"{url}: {exc or type(exc).__name__}"
-    return "" if code == 200 else f"{url} answers {code}"
+    return "" if code in well else f"{url} answers {code}"
 
 
 def _broker(settings: Settings) -> str:
