@@ -19,8 +19,9 @@ from .public import (
     reading_documents,
     sentence_documents,
 )
+from .swap import WORD, swap_words
 
-SHARES = {"invented": 50, "chatter": 5, "squad": 22, "qamr": 8, "nq": 3, "fairy": 4, "faq": 8}
+SHARES = {"invented": 52, "chatter": 5, "squad": 24, "qamr": 5, "nq": 3, "fairy": 3, "faq": 8}
 
 
 class Mixture:
@@ -43,9 +44,18 @@ class Mixture:
             self.seen[name] = [c for d, c in full.items() if not is_held_out(d)]
             self.held_out[name] = [c for d, c in full.items() if is_held_out(d)]
         self.seen["faq"] += self.seen.pop("dstc11")
+        self.words = sorted({w for c in self._chunks() for w in WORD.findall(c.text)})
 
     def group(self, rng: random.Random, max_passages: int = 3) -> Group:
-        """Return one training group."""
+        """Return one training group, at times with words swapped."""
+        return swap_words(self._plain_group(rng, max_passages), self.words, rng)
+
+    def _chunks(self) -> Iterator[Chunk]:
+        for documents in self.seen.values():
+            for chunks in documents:
+                yield from chunks
+
+    def _plain_group(self, rng: random.Random, max_passages: int) -> Group:
         source = rng.choices(list(SHARES), list(SHARES.values()))[0]
         if source == "invented":
             return invented_group(rng, max_passages)

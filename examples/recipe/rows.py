@@ -18,7 +18,7 @@ from .tokenizer import TURN_END, TURN_START, token_id
 ROW = 416
 NOWHERE = -1
 DECISION_WEIGHT = 3.0  # where an answer starts, what it cites, whether it ends
-UNQUOTED_WEIGHT = 0.4  # of small talk and of "Sorry": always the same words, soon learned
+UNQUOTED_WEIGHT = 0.8  # of small talk and of "Sorry": always the same words, soon learned
 READING_SHARE, READING_WEIGHT = 0.12, 0.25  # the prompt's own words, learned as language
 ENDS_SENTENCE = re.compile(r"[.!?:]\s*$")
 

@@ -18,6 +18,7 @@ from examples.recipe.prompts import SORRY, Exchange, Group, Passage, Quote, answ
 from examples.recipe.prompts import system_message as trained_system_message
 from examples.recipe.public import is_held_out, split_sentences
 from examples.recipe.rows import NOWHERE, RowWriter, collate, pack
+from examples.recipe.swap import swap_words
 from examples.recipe.tokenizer import CHAT_TEMPLATE
 from retrieval.prompt import build_messages
 from tests.builders import make_passage
@@ -179,3 +180,19 @@ def test_sentences_do_not_end_at_abbreviations() -> None:
     assert ["Dr. Bond lives in St. Ives.", "He is 40."] == split_sentences(
         "Dr. Bond lives in St. Ives. He is 40."
     )
+
+
+def test_swapping_words_keeps_answers_quoting_their_passage() -> None:
+    """Swapped words shift every quote; a quote off by one would teach broken words."""
+    rng = random.Random(2)
+    for _ in range(100):
+        group = returns_group()
+        swapped = swap_words(group, ["Quagga", "ox", "marmalade"], rng)
+        for talk in swapped.conversations:
+            for exchange in talk:
+                quote = exchange.first_quote
+                if quote is not None:
+                    text = swapped.passages[quote.passage].text[quote.start : quote.end]
+
+                    assert text.endswith(".")
+                    assert text[0].isupper()

@@ -1,0 +1,75 @@
+"""Any word anywhere: part of a prompt's words are swapped for others, in articles and questions.
+
+Without this the model learns to copy the words of the templates and garbles all others. With it
+every token gets copied, and a question is matched to a sentence by words never seen together.
+"""
+
+# ruff: noqa: SIM905 - a list of words reads best as words
+
+from __future__ import annotations
+
+import random
+import re
+from collections.abc import Sequence
+from dataclasses import replace
+
+from .prompts import Exchange, Group, Passage, Quote
+
+SWAPPED_GROUPS, MOST_SWAPPED_WORDS = 0.6, 0.5  # shares
+WORD = re.compile(r"\b[^\W\d_]{4,}\b")
+KEPT = frozenset(
+    "what when where which have with from that this your they will does many much long cost "
+    "costs free must only than".split()
+)
+
+
+def swap_words(group: Group, words: Sequence[str], rng: random.Random) -> Group:
+    """Return the group with some words swapped throughout; a share of groups stays as it is."""
+    if rng.random() > SWAPPED_GROUPS:
+        return group
+    found = {w for p in group.passages for w in WORD.findall(f"{p.title} {p.heading} {p.text}")}
+    share = rng.random() * MOST_SWAPPED_WORDS
+    chosen = sorted(w for w in found if w.lower() not in KEPT and rng.random() < share)
+    other = {word: _like(word, rng.choice(words)) for word in chosen}
+    shifts = [_shifts(passage.text, other) for passage in group.passages]
+
+    def moved(part: str | Quote) -> str | Quote:
+        if isinstance(part, str):
+            return part
+        steps = shifts[part.passage]
+        return Quote(part.passage, _moved(part.start, steps), _moved(part.end, steps))
+
+    passages = tuple(
+        Passage(_swapped(p.title, other), _swapped(p.heading, other), _swapped(p.text, other))
+        for p in group.passages
+    )
+    talks = tuple(
+        tuple(
+            Exchange(_swapped(e.question, other), tuple(moved(part) for part in e.answer))
+            for e in talk
+        )
+        for talk in group.conversations
+    )
+    return replace(group, passages=passages, conversations=talks)
+
+
+def _swapped(text: str, other: dict[str, str]) -> str:
+    return WORD.sub(lambda match: other.get(match.group(), match.group()), text)
+
+
+def _shifts(text: str, other: dict[str, str]) -> list[tuple[int, int]]:
+    """Return (end of a swapped word, how many characters it grew by), in order."""
+    return [
+        (match.end(), len(other[match.group()]) - len(match.group()))
+        for match in WORD.finditer(text)
+        if match.group() in other
+    ]
+
+
+def _moved(place: int, shifts: Sequence[tuple[int, int]]) -> int:
+    return place + sum(grown for end, grown in shifts if end <= place)
+
+
+def _like(word: str, other: str) -> str:
+    """Return the other word with capitals as in the first."""
+    return other.capitalize() if word[0].isupper() else other
