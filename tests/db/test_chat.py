@@ -1,0 +1,197 @@
+"""A chat turn without the model server: what is refused, what is said, what stays stored."""
+
+import time
+from uuid import uuid4
+
+import pytest
+
+from bot.chat import ChatService, Finished, Started, Token
+from bot.tokens import ModelTokenizer
+from core.conversations import get_turn, list_conversations, load_turns, turn_passages
+from core.db import Database
+from core.errors import DatabaseUnavailable, InvalidInput, ModelUnavailable, NotFound
+from core.settings import NOTHING_FOUND, Settings
+from core.types import TurnStatus
+from retrieval.ingest import ingest
+from tests.builders import ANNA, BEN, make_turn
+
+UNANSWERABLE = "Which football team won the championship back in nineteen eighty?"
+ANSWERABLE = "What is the fee for a return label?"
+
+
+@pytest.fixture(scope="session")
+def tokenizer():
+    """The demo model's tokenizer."""
+    return ModelTokenizer(Settings(_env_file=None).model)
+
+
+@pytest.fixture
+def chat(tmp_path, dsn, database, embedder, tokenizer, unused_tcp_port):
+    """A chat on one article; at the model's port nobody listens."""
+    article = tmp_path / "returns.md"
+    article.write_text("# Returns\n\nThe fee for a return label is $4.95.")
+    ingest(database, embedder, [article])
+    settings = Settings(home=tmp_path, database_url=dsn, vllm_port=unused_tcp_port, _env_file=None)
+    return ChatService(settings, database, embedder, tokenizer)
+
+
+async def events_of(chat, question, *, owner_id=ANNA, conversation_id=None, position=None):
+    events = chat.answer(owner_id, conversation_id, question, position=position)
+    return [event async for event in events]
+
+
+def only_turn(database, owner_id=ANNA):
+    with database.connect() as conn:
+        (talk,) = list_conversations(conn, owner_id)
+        (turn,) = load_turns(conn, talk.id, owner_id)
+    return turn
+
+
+async def test_with_nothing_relevant_the_bot_says_so(chat, database):
+    """An invented answer costs more than none; the model is not even asked."""
+    started, token, finished = await events_of(chat, UNANSWERABLE)
+
+    assert isinstance(started, Started)
+    assert Token(NOTHING_FOUND) == token
+    assert isinstance(finished, Finished)
+    stored = only_turn(database)
+    assert finished.turn == stored
+    assert (NOTHING_FOUND, TurnStatus.COMPLETE, 0) == (
+        stored.answer,
+        stored.status,
+        stored.completion_tokens,
+    )
+    assert UNANSWERABLE == stored.messages[-1]["content"]
+
+
+async def test_without_the_model_a_person_is_told_within_two_seconds(chat, database):
+    """And the question stays stored, as failed, with what would have been sent."""
+    began = time.monotonic()
+
+    with pytest.raises(ModelUnavailable, match="can't be reached"):
+        await events_of(chat, ANSWERABLE)
+
+    assert time.monotonic() - began < 2
+    turn = only_turn(database)
+    assert (TurnStatus.FAILED, ANSWERABLE) == (turn.status, turn.question)
+    with database.connect() as conn:
+        (passage,) = turn_passages(conn, turn.id)
+    assert passage.body in turn.messages[0]["content"]
+
+
+async def test_without_the_database_nothing_is_begun(tmp_path, embedder, tokenizer):
+    """An answer that could not be stored could not be rated."""
+    settings = Settings(home=tmp_path, database_url=f"host={tmp_path}", _env_file=None)
+    away = Database(settings.dsn).open()
+    chat = ChatService(settings, away, embedder, tokenizer)
+    began = time.monotonic()
+
+    with pytest.raises(DatabaseUnavailable):
+        await events_of(chat, ANSWERABLE)
+
+    assert time.monotonic() - began < 2.5
+    away.close()
+
+
+@pytest.mark.parametrize("question", ["", "  \n\t ", "\0", "\0 \0"])
+async def test_an_empty_message_is_refused_in_one_line(chat, database, question):
+    """And leaves no empty conversation behind."""
+    with pytest.raises(InvalidInput, match="empty"):
+        await events_of(chat, question)
+
+    with database.connect() as conn:
+        assert [] == list_conversations(conn, ANNA)
+
+
+async def test_a_megabyte_is_refused_in_one_line(chat):
+    """The limit is in the line, so that the writer knows what fits."""
+    with pytest.raises(InvalidInput, match=r"1,000,000 characters.*8,000"):
+        await events_of(chat, "x" * 1_000_000)
+
+
+async def test_eight_thousand_characters_that_exceed_the_model_are_refused(chat):
+    """Emoji take several tokens each; vLLM would refuse them later and less clearly."""
+    with pytest.raises(InvalidInput, match="too long"):
+        await events_of(chat, "🙂" * 7_999)
+
+
+@pytest.mark.parametrize(
+    ("typed", "stored"),
+    [
+        ("Which foot\0ball team won it back then?", "Which football team won it back then?"),
+        ("من فاز ببطولة كرة القدم في ذلك العام؟", "من فاز ببطولة كرة القدم في ذلك العام؟"),
+        ("🏈🏈 🙂 👩‍👩‍👧‍👦 🏳️‍🌈 🏈", "🏈🏈 🙂 👩‍👩‍👧‍👦 🏳️‍🌈 🏈"),
+        ("one two three four \ud800 five", "one two three four ? five"),
+    ],
+    ids=["nul", "rtl", "emoji", "surrogate"],
+)
+async def test_unusual_messages_are_answered_and_stored(chat, typed, stored):
+    """Postgres refuses NULs and lone surrogates; the customer should not notice."""
+    *_, finished = await events_of(chat, typed)
+
+    assert stored == finished.turn.question
+
+
+async def test_a_conversation_is_named_after_its_first_question(chat, database):
+    """The list is read at a glance."""
+    await events_of(chat, f"{UNANSWERABLE}\nI really want to know that, it matters to me.")
+
+    with database.connect() as conn:
+        (talk,) = list_conversations(conn, ANNA)
+    assert "Which football team won the championship back in nineteen e…" == talk.title
+
+
+async def test_nobody_writes_into_somebody_elses_conversation(chat, database):
+    """Conversation ids are no secrets."""
+    with database.connect() as conn:
+        bens = make_turn(conn, owner_id=BEN).conversation_id
+
+    with pytest.raises(NotFound):
+        await events_of(chat, UNANSWERABLE, conversation_id=bens)
+    with pytest.raises(NotFound):
+        await events_of(chat, UNANSWERABLE, conversation_id=uuid4())
+
+
+async def test_asking_again_supersedes_the_answer_and_keeps_it(chat, database):
+    """Both stay stored: liked over disliked answers to the same messages teach the most."""
+    *_, first = await events_of(chat, UNANSWERABLE)
+    talk = first.turn.conversation_id
+
+    *_, second = await events_of(chat, UNANSWERABLE, conversation_id=talk, position=0)
+
+    assert second.turn == only_turn(database)
+    with database.connect() as conn:
+        assert get_turn(conn, first.turn.id).superseded_at is not None
+    assert first.turn.messages == second.turn.messages
+
+
+async def test_a_position_beyond_the_end_is_refused(chat):
+    """A hole in a conversation could never be filled."""
+    *_, first = await events_of(chat, UNANSWERABLE)
+
+    with pytest.raises(InvalidInput, match="no question 6"):
+        await events_of(chat, UNANSWERABLE, conversation_id=first.turn.conversation_id, position=5)
+
+
+async def test_the_conversation_so_far_is_sent_without_what_failed(chat, database):
+    """Half an answer would be taken for something the bot stands by."""
+    with database.connect() as conn:
+        said = make_turn(conn, question="Hello?", answer="Hello.")
+        make_turn(
+            conn,
+            conversation_id=said.conversation_id,
+            position=1,
+            answer="Broken o",
+            status=TurnStatus.FAILED,
+        )
+
+    *_, finished = await events_of(chat, UNANSWERABLE, conversation_id=said.conversation_id)
+
+    contents = [message["content"] for message in finished.turn.messages[1:]]
+    assert ["Hello?", "Hello.", UNANSWERABLE] == contents
+
+
+def test_a_command_asks_to_the_end(chat):
+    """`ratchet ask` has no event loop of its own."""
+    assert NOTHING_FOUND == chat.ask(ANNA, None, UNANSWERABLE).answer
+    assert NOTHING_FOUND == chat.ask(ANNA, None, UNANSWERABLE).answer
