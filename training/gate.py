@@ -11,7 +11,11 @@ from core.types import GateReport
 
 Z_95 = 1.96
 TIE_NATS = 0.02  # vLLM's own repeatability of a sequence's log-probability in bf16
-MAX_LOST_SHARE = 0.02  # golden questions whose fact or citation may net be lost; at least one
+# Of golden questions, the net share that may lose its fact or citation: freely; if it may be
+# chance; never more.
+FREE_LOSS_SHARE = 0.02
+CHANCE_LOSS_SHARE = 0.05
+CHANCE = 0.1  # a loss less likely than this under equal skill is a loss
 MAX_BAD_SHARE = 0.05  # empty or looping answers
 LENGTH_SLACK = 2.0
 
@@ -86,9 +90,8 @@ def _win(pair: PairMargins) -> float:
 
 
 def nothing_lost(evidence: Evidence) -> tuple[list[str], dict[str, Any]]:
-    """Require golden questions to keep their facts and citations, up to a small net loss."""
+    """Require golden questions to keep their facts and citations, beyond what chance may take."""
     n = evidence.n_golden
-    allowed = max(1, math.floor(MAX_LOST_SHARE * n))
     reasons = []
     figures: dict[str, Any] = {"golden_questions": n}
     for what, name in (("facts", "has_facts"), ("citations", "cites_right")):
@@ -98,12 +101,41 @@ def nothing_lost(evidence: Evidence) -> tuple[list[str], dict[str, Any]]:
         gained = sum(a and not b for b, a in zip(before, after, strict=True))
         figures |= {f"golden_{what}_live": sum(before), f"golden_{what}_candidate": sum(after)}
         figures |= {f"golden_{what}_lost": lost, f"golden_{what}_gained": gained}
-        if lost - gained > allowed:
+        if is_loss(lost, gained, n):
             reasons.append(
                 f"{what} lost on golden questions: right {sum(before)} before, {sum(after)} now, "
-                f"of {n}; at most {allowed} fewer is allowed"
+                f"of {n} ({lost} lost, {gained} gained)"
             )
     return reasons, figures
+
+
+def is_loss(n_lost: int, n_gained: int, n_questions: int) -> bool:
+    """
+    Tell whether a candidate lost what the live one knew, and not by the luck of the draw.
+
+    Answers to a few questions change either way between two equally able models; a fixed
+    bound of one question would refuse a third of those.
+
+    >>> is_loss(1, 0, 60), is_loss(6, 4, 60), is_loss(4, 0, 60), is_loss(12, 8, 60)
+    (False, False, True, True)
+    """
+    net = n_lost - n_gained
+    if net <= max(1, FREE_LOSS_SHARE * n_questions):
+        return False
+    return net > CHANCE_LOSS_SHARE * n_questions or sign_test(n_lost, n_gained) < CHANCE
+
+
+def sign_test(n_lost: int, n_gained: int) -> float:
+    """
+    Return how likely at least so many losses are if losses and gains are equally likely.
+
+    McNemar's test in its exact, one-sided form; docs/sources.md.
+
+    >>> sign_test(4, 0), sign_test(1, 1)
+    (0.0625, 0.75)
+    """
+    n = n_lost + n_gained
+    return float(sum(math.comb(n, k) for k in range(n_lost, n + 1)) / 2**n)
 
 
 def not_degenerate(evidence: Evidence) -> tuple[list[str], dict[str, Any]]:

@@ -56,14 +56,28 @@ def test_ties_count_half():
 @pytest.mark.parametrize(("field", "word"), [("has_facts", "facts"), ("cites_right", "citations")])
 def test_losing_facts_or_citations_is_refused(field, word):
     """A friendlier answer that is wrong is worse."""
-    [reason] = decide(evidence(candidate=answers(3, **{field: False}))).reasons
+    [reason] = decide(evidence(candidate=answers(4, **{field: False}))).reasons
 
-    assert f"{word} lost on golden questions: right 60 before, 57 now, of 60" in reason
+    assert f"{word} lost on golden questions: right 60 before, 56 now, of 60" in reason
 
 
-def test_one_fact_lost_by_chance_is_forgiven():
-    """Sampling noise of one question in sixty must not stop all learning."""
-    assert decide(evidence(candidate=answers(1, has_facts=False))).passed
+@pytest.mark.parametrize(("lost", "gained"), [(1, 0), (3, 1), (9, 7)])
+def test_a_loss_that_may_be_chance_is_forgiven(lost, gained):
+    """Two equally able models differ on a few questions; that must not stop all learning."""
+    without = Answered(n_words=12, is_empty=False, loops=False)
+    live = [*[GOOD] * (60 - gained), *[without] * gained]
+    candidate = [*[without] * lost, *[GOOD] * (60 - lost)]
+
+    assert decide(evidence(live=live, candidate=candidate)).passed
+
+
+def test_a_large_loss_is_refused_even_if_it_may_be_chance():
+    """Seven points fewer right answers are too many, whatever the reason."""
+    without = Answered(n_words=12, is_empty=False, loops=False)
+    live = [*[GOOD] * 50, *[without] * 10]
+    candidate = [*[without] * 14, *[GOOD] * 46]
+
+    assert not decide(evidence(live=live, candidate=candidate)).passed
 
 
 def test_gains_make_up_for_losses():
