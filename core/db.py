@@ -72,6 +72,6 @@ def _configure(conn: Connection[Any]) -> None:
     if conn.execute("SELECT 1 FROM pg_type WHERE typname = 'vector'").fetchone():
         register_vector(conn)
         conn.execute("SET hnsw.iterative_scan = 'strict_order'")
-        # recall@10 of the index 0.996 instead of 0.983 at the default 40, in the same time
-        conn.execute("SET hnsw.ef_search = 100")
+        # recall@10 of the index 0.998 instead of 0.983 at the default 40, for half a millisecond
+        conn.execute("SET hnsw.ef_search = 200")
     conn.commit()

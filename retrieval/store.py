@@ -21,7 +21,7 @@ from retrieval.chunk import Chunk
 from retrieval.load import LoadedDocument
 
 N_CANDIDATES = 50  # per leg, before fusion
-MAX_MATCHES = 20_000  # chunks the lexical leg ranks; common words beyond only add to scores
+MAX_MATCHES = 2_000  # about as many chunks the lexical leg ranks; the rarest words choose them
 # Reciprocal rank fusion (Cormack, Clarke, Büttcher 2009): score = sum of weight / (k + rank).
 RRF_K = 10
 TEXT_WEIGHT = 0.5  # of the lexical leg; the dense leg has 1
