@@ -28,8 +28,8 @@ def fresh_database(host, template):
 @contextmanager
 def running_web(settings):
     """The web app with these settings, answering at the address yielded."""
-    names = ("home", "database_url", "web_port", "vllm_url", "admin_password", "session_secret")
-    own = {f"RATCHET_{name.upper()}": str(getattr(settings, name)) for name in names}
+    given = settings.model_dump(include=settings.model_fields_set)
+    own = {f"RATCHET_{name.upper()}": str(value) for name, value in given.items()}
     server = subprocess.Popen([sys.executable, "-m", "bot.app"], env=os.environ | own, cwd=ROOT)
     url = f"http://127.0.0.1:{settings.web_port}"
     try:
