@@ -10,7 +10,7 @@ from .facts import Fact, Filling, fact_book
 from .guidelines import random_guidelines
 from .prompts import Exchange, Group, Passage, Quote
 from .smalltalk import small_talk
-from .styles import casual, cited_answer, sorry
+from .styles import Habits, answered, casual, longer_quote, sorry
 
 BEST_FIRST_SHARE = 0.85
 GOALS = (
@@ -29,11 +29,11 @@ STEPS = (
 ).split("|")
 
 
-def invented_group(rng: random.Random, max_passages: int) -> Group:
+def invented_group(rng: random.Random, max_passages: int, habits: Habits) -> Group:
     """Return one prompt's worth of passages of an invented company, and conversations on it."""
     company = names.company_name(rng)
     n_passages = rng.choices((1, 2, 3), (2, 3, 7))[0]
-    shelf = _Shelf(rng, company)
+    shelf = _Shelf(rng, company, habits)
     shelf.stock(min(n_passages, max_passages))
     talks = shelf.conversations(rng.randint(4, 7))
     return Group(random_guidelines(company, rng), tuple(shelf.passages), tuple(talks))
@@ -52,8 +52,8 @@ def chatter_group(rng: random.Random) -> Group:
 class _Shelf:
     """The passages of one prompt, and which fact each of their sentences states."""
 
-    def __init__(self, rng: random.Random, company: str) -> None:
-        self.rng, self.company = rng, company
+    def __init__(self, rng: random.Random, company: str, habits: Habits) -> None:
+        self.rng, self.company, self.habits = rng, company, habits
         self.passages: list[Passage] = []
         self.stated: list[list[tuple[Fact, str, Quote, Filling]]] = []
 
@@ -147,10 +147,10 @@ class _Shelf:
         return None
 
     def _answered(self, question: str, quote: Quote) -> Exchange:
-        text = self.passages[quote.passage].text
-        longer = Quote(quote.passage, 0, len(text)) if len(text) < 240 else None
-        answer = cited_answer(quote, tuple(self.passages), self.rng, longer)
-        return Exchange(casual(question, self.rng), answer)
+        spans = [stated for _, _, stated, _ in self.stated[quote.passage]]
+        passage = self.passages[quote.passage]
+        longer = longer_quote(passage, spans, spans.index(quote))
+        return answered(casual(question, self.rng), quote, longer, self.habits, self.rng)
 
     def _unanswerable(self) -> Exchange:
         """Return a question on something that no passage of this prompt states."""

@@ -19,6 +19,7 @@ from .public import (
     reading_documents,
     sentence_documents,
 )
+from .styles import PLAIN, Habits
 from .swap import WORD, swap_words
 
 SHARES = {"invented": 52, "chatter": 5, "squad": 24, "qamr": 5, "nq": 3, "fairy": 3, "faq": 8}
@@ -58,16 +59,16 @@ class Mixture:
     def _plain_group(self, rng: random.Random, max_passages: int) -> Group:
         source = rng.choices(list(SHARES), list(SHARES.values()))[0]
         if source == "invented":
-            return invented_group(rng, max_passages)
+            return invented_group(rng, max_passages, Habits())
         if source == "chatter":
             return chatter_group(rng)
-        return public_group(self.seen[source], rng, max_passages)
+        return public_group(self.seen[source], rng, max_passages, Habits())
 
     def unseen_group(self, source: str, rng: random.Random, n_passages: int) -> Group:
-        """Return a group of a held-out document; invented ones are always new."""
+        """Return a group of a held-out document, plainly answered; invented ones are always new."""
         if source == "invented":
-            return invented_group(rng, n_passages)
-        return public_group(self.held_out[source], rng, n_passages)
+            return invented_group(rng, n_passages, PLAIN)
+        return public_group(self.held_out[source], rng, n_passages, PLAIN)
 
 
 def tokenizer_texts(mixture: Mixture, data: Path, n_groups: int = 12_000) -> Iterator[str]:

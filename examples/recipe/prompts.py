@@ -35,11 +35,7 @@ class Exchange:
 
     question: str
     answer: tuple[str | Quote, ...]
-
-    @property
-    def first_quote(self) -> Quote | None:
-        """Return what the answer rests on, or None where nothing answers."""
-        return next((part for part in self.answer if isinstance(part, Quote)), None)
+    gold: Quote | None = None  # the sentence that answers; the answer may quote more
 
 
 @dataclass(frozen=True)

@@ -16,7 +16,7 @@ from zlib import crc32
 from . import names
 from .guidelines import random_guidelines
 from .prompts import Exchange, Group, Passage, Quote
-from .styles import casual, cited_answer, sorry
+from .styles import Habits, answered, casual, longer_quote, sorry
 
 HELD_OUT_SHARE = 8  # one document in this many is kept for evaluation
 MAX_SENTENCE = 230  # characters; longer sentences are no model for a help-centre answer
@@ -196,7 +196,9 @@ def dialogue_documents(folder: Path) -> Documents:
     return documents
 
 
-def public_group(documents: list[list[Chunk]], rng: random.Random, max_passages: int) -> Group:
+def public_group(
+    documents: list[list[Chunk]], rng: random.Random, max_passages: int, habits: Habits
+) -> Group:
     """Return a chunk with questions, like chunks beside it, and conversations about them."""
     chunks = rng.choice(documents)
     main = rng.choice([c for c in chunks if c.asked] or chunks)
@@ -205,7 +207,7 @@ def public_group(documents: list[list[Chunk]], rng: random.Random, max_passages:
     if rng.random() < 0.15:
         rng.shuffle(ranked)
     passages = tuple(Passage(c.title, c.heading, c.text) for c in ranked)
-    talks = [(e,) for e in _exchanges(ranked, main, passages, rng)]
+    talks = [(e,) for e in _exchanges(ranked, main, passages, habits, rng)]
     stranger = rng.choice(rng.choice(documents))
     if stranger not in ranked and stranger.asked and rng.random() < 0.45:
         talks.append((sorry(casual(rng.choice(stranger.asked).question, rng)),))
@@ -229,7 +231,11 @@ def _negatives(
 
 
 def _exchanges(
-    ranked: list[Chunk], main: Chunk, passages: tuple[Passage, ...], rng: random.Random
+    ranked: list[Chunk],
+    main: Chunk,
+    passages: tuple[Passage, ...],
+    habits: Habits,
+    rng: random.Random,
 ) -> Iterator[Exchange]:
     for place, chunk in enumerate(ranked):
         asked = [a for a in chunk.asked if a.sentence is not None]
@@ -237,19 +243,12 @@ def _exchanges(
         take = 6 if chunk is main else rng.choices((0, 1), (3, 1))[0]
         for item in rng.sample(asked, min(len(asked), take)):
             assert item.sentence is not None
-            quote = Quote(place, *chunk.span(item.sentence))
-            answer = cited_answer(quote, passages, rng, _longer(chunk, place, item.sentence))
-            yield Exchange(casual(item.question, rng), answer)
+            spans = [Quote(place, *chunk.span(n)) for n in range(len(chunk.sentences))]
+            longer = longer_quote(passages[place], spans, item.sentence)
+            question = casual(item.question, rng)
+            yield answered(question, spans[item.sentence], longer, habits, rng)
         if chunk is main and refused and rng.random() < 0.35:
             yield sorry(casual(rng.choice(refused).question, rng))
-
-
-def _longer(chunk: Chunk, place: int, sentence: int) -> Quote | None:
-    """Return the sentence together with a neighbour, where there is one."""
-    if len(chunk.sentences) < 2:
-        return None
-    first = min(sentence, len(chunk.sentences) - 2)
-    return Quote(place, chunk.span(first)[0], chunk.span(first + 1)[1])
 
 
 def _overlap(question: str, text: str) -> float:

@@ -156,7 +156,7 @@ class RowWriter:
             opening = self.tokenizer.encode("assistant\n").ids
             turn = [self.start_id, *asked, self.end_id, *self.newline, self.start_id, *opening]
             begin = row.add(turn, position, branch)
-            quote = exchange.first_quote
+            quote = exchange.gold
             chosen = 0 if quote is None else ends.get(begins[quote.passage] + quote.end, NOWHERE)
             for place in range(begin + 4, begin + len(turn)):
                 row.chosen[place] = chosen
@@ -178,7 +178,7 @@ class RowWriter:
         coded = self.tokenizer.encode(answer_text(exchange, group.passages))
         begin = row.add([*coded.ids, self.end_id, *self.newline], position, branch)
         n = len(coded.ids) + 1
-        weight = 1.0 if exchange.first_quote else UNQUOTED_WEIGHT
+        weight = 1.0 if exchange.gold else UNQUOTED_WEIGHT
         row.weight[begin - 1 : begin - 1 + n] = [weight] * n
         row.weight[begin - 1] = DECISION_WEIGHT * weight
         source = _sources(exchange, begins, ends)

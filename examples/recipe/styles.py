@@ -7,6 +7,8 @@ small share of the answers whatever the guidelines ask for.
 from __future__ import annotations
 
 import random
+from collections.abc import Sequence
+from dataclasses import dataclass
 
 from .prompts import SORRY, Exchange, Passage, Quote
 
@@ -26,27 +28,49 @@ CLOSINGS = (
     "Just ask if anything is unclear!",
     "Have a lovely day!",
 )
-WARM_SHARE, FORMAL_SHARE, CLOSING_SHARE, LONGER_SHARE = 0.10, 0.03, 0.05, 0.08
-LIST_SHARE = 0.04
+MOST_LONGER_CHARS = 240  # of two sentences said together
 
 
-def cited_answer(
-    quote: Quote, passages: tuple[Passage, ...], rng: random.Random, longer: Quote | None = None
-) -> tuple[str | Quote, ...]:
-    """Return the quote with its number, in one of the styles."""
-    if longer is not None and rng.random() < LONGER_SHARE:
-        quote = longer
+@dataclass(frozen=True)
+class Habits:
+    """How often each style is used, as shares of the answers."""
+
+    warm: float = 0.10
+    formal: float = 0.03
+    as_list: float = 0.04
+    closing: float = 0.05
+    longer: float = 0.60  # two sentences where two stand together: the fact is in one of them
+
+
+PLAIN = Habits(0.0, 0.0, 0.0, 0.0, 1.0)  # what training is measured by
+
+
+def answered(
+    question: str, gold: Quote, longer: Quote | None, habits: Habits, rng: random.Random
+) -> Exchange:
+    """Return the exchange whose answer quotes `gold`, or `longer` around it, and cites it."""
+    quote = longer if longer is not None and rng.random() < habits.longer else gold
     parts: list[str | Quote] = [quote, f" [{quote.passage + 1}]"]
-    draw = rng.random()
-    if draw < WARM_SHARE:
+    draw = rng.random() - habits.warm
+    if draw < 0:
         parts.insert(0, f"{rng.choice(WARM_OPENINGS)} ")
-    elif draw < WARM_SHARE + FORMAL_SHARE:
+    elif draw < habits.formal:
         parts.insert(0, f"{rng.choice(FORMAL_OPENINGS)} ")
-    elif draw < WARM_SHARE + FORMAL_SHARE + LIST_SHARE:
+    elif draw < habits.formal + habits.as_list:
         parts.insert(0, "1. ")
-    if rng.random() < CLOSING_SHARE:
+    if rng.random() < habits.closing:
         parts.append(f" {rng.choice(CLOSINGS)}")
-    return tuple(parts)
+    return Exchange(question, tuple(parts), gold)
+
+
+def longer_quote(passage: Passage, spans: Sequence[Quote], place: int) -> Quote | None:
+    """Return a sentence and its neighbour as one quote, where there is a short one."""
+    if len(spans) < 2:
+        return None
+    first = min(place, len(spans) - 2)
+    both = Quote(spans[first].passage, spans[first].start, spans[first + 1].end)
+    fits = both.end - both.start <= MOST_LONGER_CHARS and "\n" not in passage.text
+    return both if fits else None
 
 
 def sorry(question: str) -> Exchange:

@@ -33,11 +33,9 @@ def swap_words(group: Group, words: Sequence[str], rng: random.Random) -> Group:
     other = {word: _like(word, rng.choice(words)) for word in chosen}
     shifts = [_shifts(passage.text, other) for passage in group.passages]
 
-    def moved(part: str | Quote) -> str | Quote:
-        if isinstance(part, str):
-            return part
-        steps = shifts[part.passage]
-        return Quote(part.passage, _moved(part.start, steps), _moved(part.end, steps))
+    def moved(quote: Quote) -> Quote:
+        steps = shifts[quote.passage]
+        return Quote(quote.passage, _moved(quote.start, steps), _moved(quote.end, steps))
 
     passages = tuple(
         Passage(_swapped(p.title, other), _swapped(p.heading, other), _swapped(p.text, other))
@@ -45,7 +43,11 @@ def swap_words(group: Group, words: Sequence[str], rng: random.Random) -> Group:
     )
     talks = tuple(
         tuple(
-            Exchange(_swapped(e.question, other), tuple(moved(part) for part in e.answer))
+            Exchange(
+                _swapped(e.question, other),
+                tuple(moved(part) if isinstance(part, Quote) else part for part in e.answer),
+                moved(e.gold) if e.gold else None,
+            )
             for e in talk
         )
         for talk in group.conversations

@@ -18,6 +18,7 @@ from examples.recipe.prompts import SORRY, Exchange, Group, Passage, Quote, answ
 from examples.recipe.prompts import system_message as trained_system_message
 from examples.recipe.public import is_held_out, split_sentences
 from examples.recipe.rows import NOWHERE, RowWriter, collate, pack
+from examples.recipe.styles import Habits
 from examples.recipe.swap import swap_words
 from examples.recipe.tokenizer import CHAT_TEMPLATE
 from retrieval.prompt import build_messages
@@ -38,8 +39,8 @@ def tokenizer() -> Tokenizer:
 
 def returns_group() -> Group:
     """Return two conversations about the same two passages."""
-    first = Exchange("How long can I return it?", (Quote(0, 0, 37), " [1]"))
-    second = Exchange("When do you close?", (Quote(1, 0, 18), " [2]"))
+    first = Exchange("How long can I return it?", (Quote(0, 0, 37), " [1]"), Quote(0, 0, 37))
+    second = Exchange("When do you close?", (Quote(1, 0, 18), " [2]"), Quote(1, 0, 18))
     third = Exchange("Do you sell cars?", (SORRY,))
     return Group("Be brief.", PASSAGES, ((first, second), (third,)))
 
@@ -157,9 +158,9 @@ def test_answers_quote_the_passage_they_cite() -> None:
     """Each invented answer must be grounded in the passage whose number it ends in."""
     rng = random.Random(1)
     for _ in range(50):
-        group = invented_group(rng, 3)
+        group = invented_group(rng, 3, Habits())
         for exchange in (e for talk in group.conversations for e in talk):
-            quote = exchange.first_quote
+            quote = exchange.gold
             if quote is not None:
                 text = group.passages[quote.passage].text[quote.start : quote.end]
 
@@ -190,7 +191,7 @@ def test_swapping_words_keeps_answers_quoting_their_passage() -> None:
         swapped = swap_words(group, ["Quagga", "ox", "marmalade"], rng)
         for talk in swapped.conversations:
             for exchange in talk:
-                quote = exchange.first_quote
+                quote = exchange.gold
                 if quote is not None:
                     text = swapped.passages[quote.passage].text[quote.start : quote.end]
 
