@@ -10,6 +10,8 @@ from starlette.types import ASGIApp, Message, Receive, Scope, Send
 from bot.accounts import AdminDoor, ensure_visitor, is_admin
 
 LOGIN_PATH = "/desk/login"
+UPLOAD_PATH = "/gradio_api/upload"  # Gradio's own; no page of ours takes files
+MAX_BODY_BYTES = 4_000_000  # a megabyte typed, and the conversation that comes back with a thumb
 # Gradio builds its pages with inline scripts and compiles small functions. Nothing may be
 # fetched from elsewhere: a picture's address in an answer could carry away what was said.
 CONTENT_POLICY = (
@@ -48,10 +50,20 @@ class Guard:
                     headers.setdefault(name, value)
             await send(message)
 
-        answer = self.app
-        if _is_desk(scope["path"]) and not is_admin(session):
-            answer = _turned_away(Request(scope))
+        answer = _refusal(Request(scope)) or self.app
         await answer(scope, receive, send_with_headers)
+
+
+def _refusal(request: Request) -> Response | None:
+    """Return what keeps a request out, None when it may pass."""
+    path = request.url.path
+    if _is_desk(path) and not is_admin(request.session):
+        return _turned_away(request)
+    if path.endswith(UPLOAD_PATH):
+        return JSONResponse({"detail": "files are not taken here"}, status_code=404)
+    if int(request.headers.get("content-length", "0")) > MAX_BODY_BYTES:
+        return JSONResponse({"detail": "that is too much at once"}, status_code=413)
+    return None
 
 
 def _is_desk(path: str) -> bool:

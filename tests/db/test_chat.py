@@ -3,6 +3,7 @@
 import time
 from uuid import uuid4
 
+import psycopg
 import pytest
 
 from bot.chat import ChatService, Finished, Started, Token
@@ -91,6 +92,21 @@ async def test_without_the_database_nothing_is_begun(tmp_path, embedder, tokeniz
 
     assert time.monotonic() - began < 2.5
     away.close()
+
+
+async def test_a_database_lost_in_mid_answer_is_said_within_two_seconds(chat, database, dsn):
+    """The reader must not believe that the answer is kept; the question is."""
+    events = chat.answer(ANNA, None, UNANSWERABLE)
+    started = await anext(events)
+    database.close()
+    began = time.monotonic()
+
+    with pytest.raises(DatabaseUnavailable):
+        [event async for event in events]
+
+    assert time.monotonic() - began < 2
+    with psycopg.connect(dsn) as conn:
+        assert UNANSWERABLE == get_turn(conn, started.turn_id).question
 
 
 @pytest.mark.parametrize("question", ["", "  \n\t ", "\0", "\0 \0"])

@@ -197,3 +197,11 @@ def test_every_page_forbids_to_fetch_from_elsewhere(visitor):
         policy = visitor.get(path).headers["content-security-policy"]
         assert "img-src 'self' data: blob:" in policy
         assert "frame-ancestors 'self'" in policy
+
+
+def test_nobody_fills_the_disk_or_the_memory(visitor):
+    """Gradio takes files and bodies of any size from anybody."""
+    file = {"files": ("x.bin", b"x" * 1000)}
+
+    assert 404 == visitor.post("/gradio_api/upload", files=file).status_code
+    assert 413 == visitor.post("/gradio_api/queue/join", content=b"x" * 4_000_001).status_code
