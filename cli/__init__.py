@@ -18,6 +18,7 @@ app = typer.Typer(
 )
 for room in (stack, knowledge, asking, learning, measure):
     app.registered_commands += room.app.registered_commands
+app.add_typer(measure.evaluations, name="eval")
 
 
 def main() -> None:
