@@ -95,8 +95,9 @@ class Stage:
 
     def check(self, name):
         """Run the service's health check once."""
-        kind, *words = self.services[name]["healthcheck"]["test"]
-        command = ["sh", "-c", *words] if kind == "CMD-SHELL" else words
+        test = self.services[name]["healthcheck"]["test"]
+        # The parser gives [CMD-SHELL, line] back as the line.
+        command = ["sh", "-c", test] if isinstance(test, str) else test[1:]
         return subprocess.run(
             self.words(command),
             env=self.env(name),
@@ -115,7 +116,6 @@ class Stage:
         for name, process in reversed(self.running.items()):
             number = getattr(signal, self.services[name].get("stop_signal", "SIGTERM"))
             process.send_signal(number)
-        for process in self.running.values():
             with suppress(subprocess.TimeoutExpired):
                 process.wait(timeout=20)
             with suppress(ProcessLookupError):  # whatever is left of its session
