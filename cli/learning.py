@@ -77,10 +77,10 @@ def adapters(as_json: Json = False) -> None:
 def promote(name: str, as_json: Json = False) -> None:
     """Make an adapter the live one after smoke questions through the server."""
     from core.settings import get_settings
-    from training import deploy
+    from training.deploy import promote as make_live
 
     with closing(_database()) as db:
-        deployment = deploy.promote(db, get_settings(), name, actor="command")
+        deployment = make_live(db, get_settings(), name, actor="command")
     _say_deployed(deployment.adapter_name, deployment, as_json=as_json)
 
 
@@ -88,10 +88,10 @@ def promote(name: str, as_json: Json = False) -> None:
 def rollback(as_json: Json = False) -> None:
     """Go back to what was live before, in one row."""
     from core.settings import get_settings
-    from training import deploy
+    from training.deploy import rollback as go_back
 
     with closing(_database()) as db:
-        deployment = deploy.rollback(db, get_settings(), actor="command")
+        deployment = go_back(db, get_settings(), actor="command")
     _say_deployed(deployment.adapter_name, deployment, as_json=as_json)
 
 
