@@ -108,7 +108,11 @@ class ChatService:
         yield Finished(turn)
 
     def stop(self, owner_id: UUID, conversation_id: UUID) -> None:
-        """End what is being written in an owner's conversation; the partial answer is stored."""
+        """
+        End what is being written in an owner's conversation; the partial answer is stored.
+
+        May be called from any thread.
+        """
         for draft in list(self._drafts.values()):
             if (draft.plan.owner_id, draft.turn.conversation_id) == (owner_id, conversation_id):
                 draft.stop()

@@ -6,6 +6,7 @@ import asyncio
 import json
 from collections.abc import AsyncIterator
 from contextlib import aclosing
+from dataclasses import dataclass
 from html import escape
 from uuid import UUID
 
@@ -36,6 +37,13 @@ SHOW_IN_ADDRESS = (
 READ_ADDRESS = "() => new URLSearchParams(location.search).get('c') || ''"
 
 
+@dataclass(slots=True)
+class Window:
+    """One browser window during an answer; once left, nothing more may be drawn over it."""
+
+    left: bool = False
+
+
 def build_chat_page(services: Services) -> gr.Blocks:
     """Return the chat as a Gradio app; who is asking comes from the signed cookie."""
     blocks: gr.Blocks
@@ -54,6 +62,7 @@ class ChatPage:
         self.conversation = gr.Textbox(visible="hidden", elem_id="conversation")
         self.editing = gr.Textbox(visible="hidden", elem_id="editing")
         self.sidebar = Sidebar(services)
+        self._windows: dict[str, Window] = {}  # by Gradio's session, while an answer is written
         self._lay_out()
 
     def _lay_out(self) -> None:
@@ -106,15 +115,13 @@ class ChatPage:
         ]
         typed = [self.composer, self.conversation, self.editing]
         where = [self.conversation]
-        answering = [
-            self.composer.submit(self.send, typed, drawn, **QUIET),
-            self.chatbot.example_select(self.send_suggested, where, drawn, **QUIET),
-            self.again.click(self.send_again, where, drawn, **QUIET),
-        ]
+        self.composer.submit(self.send, typed, drawn, **QUIET)
+        self.chatbot.example_select(self.send_suggested, where, drawn, **QUIET)
+        self.again.click(self.send_again, where, drawn, **QUIET)
         self.composer.stop(self.stop, where, None, queue=False, **QUIET)
         self.edit.click(self.start_edit, where, drawn, **QUIET)
         self.leave_edit.click(self.leave_edit_mode, None, drawn, **QUIET)
-        self.sidebar.wire(self, where, drawn, cancels=answering)
+        self.sidebar.wire(self, where, drawn)
         self.panel.wire(self, where, drawn)
         blocks.load(self.open, where, drawn, js=READ_ADDRESS, **QUIET)
         self.conversation.change(None, where, None, js=SHOW_IN_ADDRESS, api_visibility="private")
@@ -150,11 +157,14 @@ class ChatPage:
     ) -> AsyncIterator[Update]:
         """Draw an answer as it is written; a question that can't be taken stays in the composer."""
         drawing = None
+        window = self._windows[request.session_hash or ""] = Window()
         try:
             owner_id, opened = visitor_id(request), conversation_id(conversation)
             events = self.services.chat.answer(owner_id, opened, question, position=place)
             async with aclosing(events):
                 async for event in events:
+                    if window.left:
+                        return  # closes the answer: stopped, with what was written so far
                     if isinstance(event, Started):
                         drawing = await asyncio.to_thread(self._begin, owner_id, event, question)
                         yield self._writing(drawing)
@@ -169,6 +179,15 @@ class ChatPage:
                 yield gr.skip()
             else:
                 yield self._broken(drawing, exc)
+        finally:
+            if self._windows.get(request.session_hash or "") is window:
+                del self._windows[request.session_hash or ""]
+
+    def leave(self, conversation: str, request: gr.Request) -> None:
+        """End the answer that this window is showing: it turns to another conversation."""
+        if window := self._windows.get(request.session_hash or ""):
+            window.left = True
+            self.stop(conversation, request)
 
     def _begin(self, owner_id: UUID, started: Started, question: str) -> Drawing:
         with self.services.database.connect() as conn:

@@ -69,19 +69,22 @@ class Generation:
     """
 
     def __init__(self, llm: ChatOpenAI, model: str, messages: Sequence[Message]) -> None:
-        self.stopped = False
         self.prompt_tokens: int | None = None  # known once the answer is complete
         self.completion_tokens: int | None = None
         self._texts: list[str] = []
         self._error: RatchetError | None = None
         self._over = False
         self._news = asyncio.Event()
+        self._loop = asyncio.get_running_loop()
         self._task = asyncio.create_task(self._pump(llm, model, messages))
 
     def stop(self) -> None:
-        """End the answer where it is; iterating then ends as if the model had finished."""
-        self.stopped = True
-        self._task.cancel()
+        """
+        End the answer where it is; iterating then ends as if the model had finished.
+
+        May be called from any thread.
+        """
+        self._loop.call_soon_threadsafe(self._task.cancel)
 
     async def close(self) -> None:
         """Abort the request if it is still running, and wait until that is done."""

@@ -29,7 +29,12 @@ class Sidebar:
             gr.HTML(f'<a class="brand" href="/">{escape(services.company)}</a>', js_on_load=None)
             self.new = gr.Button("New conversation", variant="primary", elem_id="new")
             self.talks = gr.Radio(
-                [], show_label=False, label="Conversations", container=False, elem_id="talks"
+                [],
+                show_label=False,
+                label="Conversations",
+                container=False,
+                interactive=True,
+                elem_id="talks",
             )
             with gr.Row(elem_id="talk-actions", visible=False) as self.actions:
                 self.rename = gr.Button("Rename", size="sm", min_width=60, elem_id="rename")
@@ -50,13 +55,17 @@ class Sidebar:
                 self.keep = gr.Button("Keep", size="sm", min_width=60, elem_id="keep")
         self.drawn = [self.talks, self.actions, self.renaming, self.deleting, self.title]
 
-    def wire(self, page: ChatPage, where: list[Any], drawn: list[Any], cancels: Any) -> None:
+    def wire(self, page: ChatPage, where: list[Any], drawn: list[Any]) -> None:
         """Connect the list; leaving a conversation ends the answer being written in it."""
 
-        def start_new(request: gr.Request) -> Update:
+        @forgiving
+        def start_new(conversation: str, request: gr.Request) -> Update:
+            page.leave(conversation, request)
             return page.open("", request)
 
-        def choose(chosen: gr.SelectData, request: gr.Request) -> Update:
+        @forgiving
+        def choose(conversation: str, chosen: gr.SelectData, request: gr.Request) -> Update:
+            page.leave(conversation, request)
             return page.open(str(chosen.value), request)
 
         @forgiving
@@ -66,18 +75,19 @@ class Sidebar:
 
         @forgiving
         def delete(conversation: str, request: gr.Request) -> Update:
+            page.leave(conversation, request)
             self._delete(conversation, request)
             return page.open("", request)
 
-        self.new.click(start_new, None, drawn, cancels=cancels, **QUIET)
-        self.talks.select(choose, None, drawn, cancels=cancels, **QUIET)
+        self.new.click(start_new, where, drawn, **QUIET)
+        self.talks.select(choose, where, drawn, **QUIET)
         self.rename.click(self.ask_title, where, self.drawn, **QUIET)
         self.title.submit(save_title, [self.title, *where], self.drawn, **QUIET)
         self.delete.click(self.ask_delete, None, self.drawn, **QUIET)
         self.keep.click(
             lambda: {self.deleting: gr.Column(visible=False)}, None, self.drawn, **QUIET
         )
-        self.really.click(delete, where, drawn, cancels=cancels, **QUIET)
+        self.really.click(delete, where, drawn, **QUIET)
 
     def shown(self, owner_id: UUID, opened: UUID | None) -> Update:
         """Return the list as it is stored, with the open conversation marked."""

@@ -69,7 +69,7 @@ class Draft:
         return (perf_counter() - self.asked_at) * 1000
 
     def stop(self) -> None:
-        """End the answer where it is."""
+        """End the answer where it is; may be called from any thread."""
         self.stopped = True
         if self.generation is not None:
             self.generation.stop()

@@ -27,13 +27,15 @@ def tokenizer():
 
 
 @pytest.fixture
-def chat(tmp_path, dsn, database, embedder, tokenizer, unused_tcp_port):
+async def chat(tmp_path, dsn, database, embedder, tokenizer, unused_tcp_port):
     """A chat on one article; at the model's port nobody listens."""
     article = tmp_path / "returns.md"
     article.write_text("# Returns\n\nThe fee for a return label is $4.95.")
     ingest(database, embedder, [article])
     settings = Settings(home=tmp_path, database_url=dsn, vllm_port=unused_tcp_port, _env_file=None)
-    return ChatService(settings, database, embedder, tokenizer)
+    opened = ChatService(settings, database, embedder, tokenizer)
+    yield opened
+    await opened.close()
 
 
 async def events_of(chat, question, *, owner_id=ANNA, conversation_id=None, position=None):

@@ -17,10 +17,12 @@ from core.types import Rating, TurnStatus
 from tests.builders import BEN, make_passage, make_turn
 from tests.conftest import free_port
 from tests.web import running_web
+from tests.wire import held_wire
 
 QUESTION = "How do I wash a cast iron pan?"
 HOSTILE = '<img src=x onerror="window.ran=1"><script>window.ran=1</script> **b** [l](http://e/) _i_'
 WAIT_MS = 20_000
+expect.set_options(timeout=WAIT_MS)
 
 
 @pytest.fixture(scope="module")
@@ -31,18 +33,14 @@ def database(stack):
 
 
 @pytest.fixture(scope="module")
-def slow_url(stack):
-    """A second web app on the same stack whose answers go on for seconds."""
-    settings = Settings(
-        home=stack.settings.home,
-        web_port=free_port(),
-        vllm_port=stack.settings.vllm_port,
-        temperature=2.0,
-        max_answer_tokens=1200,
-        _env_file=None,
-    )
-    with running_web(settings) as url:
-        yield url
+def held_url(stack):
+    """A second web app on the same stack; its answers stay in the middle until they are left."""
+    with held_wire(stack.settings.vllm_base_url, hold_after=3000) as vllm_url:
+        settings = Settings(
+            home=stack.settings.home, web_port=free_port(), vllm_url=vllm_url, _env_file=None
+        )
+        with running_web(settings) as url:
+            yield url
 
 
 @pytest.fixture
@@ -67,7 +65,7 @@ def ask(page, question):
 
 def answered(page, n_answers=1):
     """Wait until the last answer is there to be rated, and return it."""
-    expect(page.locator("#chat .bot-row")).to_have_count(n_answers, timeout=WAIT_MS)
+    expect(page.locator("#chat .bot-row")).to_have_count(n_answers)
     expect(page.locator("#actions")).to_be_visible(timeout=WAIT_MS)
     return page.locator("#chat .bot-row").last
 
@@ -208,12 +206,12 @@ def test_a_thumb_for_an_answer_that_is_gone_is_refused_in_one_line(chat, databas
     expect(chat.locator("#thanks")).to_be_hidden()
 
 
-def test_stop_keeps_what_was_written(page, slow_url, database):
+def test_stop_keeps_what_was_written(page, held_url, database):
     """And gives the composer back."""
     page.set_default_timeout(WAIT_MS)
-    page.goto(slow_url)
+    page.goto(held_url)
     ask(page, QUESTION)
-    expect(page.locator("#chat .bot-row")).not_to_contain_text("Looking it up", timeout=WAIT_MS)
+    expect(page.locator("#chat .bot-row")).not_to_contain_text("Looking it up")
 
     page.locator("#composer .stop-button").click()
 
@@ -229,12 +227,12 @@ def only_turn(page, database):
     return turn
 
 
-def test_leaving_in_mid_answer_keeps_what_was_written(page, slow_url, database):
+def test_leaving_in_mid_answer_keeps_what_was_written(page, held_url, database):
     """A closed tab must neither cost the model nor lose the question."""
     page.set_default_timeout(WAIT_MS)
-    page.goto(slow_url)
+    page.goto(held_url)
     ask(page, QUESTION)
-    expect(page.locator("#chat .bot-row")).not_to_contain_text("Looking it up", timeout=WAIT_MS)
+    expect(page.locator("#chat .bot-row")).not_to_contain_text("Looking it up")
 
     page.get_by_role("button", name="New conversation").click()
 
@@ -297,7 +295,8 @@ def test_nothing_that_was_typed_or_cited_runs(chat, database, stack):
     )
 
     expect(chat.locator("#chat .user-row")).to_have_text(HOSTILE)
-    assert 0 == chat.locator("#chat .bot-row img, #chat .bot-row a[href^='http']").count()
+    assert 0 == chat.locator("#chat .bot-row img").count()
+    assert 0 == chat.get_by_role("link", name="l", exact=True).count()
     chat.goto(f"{stack.url}/turns/{turn.id}/passages/1")
     expect(chat.locator("#passage")).to_contain_text("<script>")
     assert chat.evaluate("window.ran") is None

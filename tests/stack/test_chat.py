@@ -20,7 +20,9 @@ from core.vllm import VllmClient
 from retrieval.embed import get_embedder
 from retrieval.ingest import ingest
 from tests.builders import ANNA
+from tests.wire import Wire
 
+HOT = {"temperature": 2.0, "max_answer_tokens": 1200}
 QUESTION = "What is the fee for a return label?"
 
 
@@ -40,17 +42,27 @@ def knowledge(tmp_path, database, models):
     return database
 
 
+@asynccontextmanager
+async def open_chat(settings, knowledge, models):
+    """A chat whose connections are closed at the end."""
+    chat = ChatService(settings, knowledge, *models)
+    yield chat
+    await chat.close()
+
+
 @pytest.fixture
-def chat(stack_settings, knowledge, models):
+async def chat(stack_settings, knowledge, models):
     """A chat on that article and the session's vLLM."""
-    return ChatService(stack_settings, knowledge, *models)
+    async with open_chat(stack_settings, knowledge, models) as opened:
+        yield opened
 
 
 @pytest.fixture
-def talkative(stack_settings, knowledge, models):
+async def talkative(stack_settings, knowledge, models):
     """A chat whose model goes on for long: so hot that it does not find the end."""
-    hot = stack_settings.model_copy(update={"temperature": 2.0, "max_answer_tokens": 1200})
-    return ChatService(hot, knowledge, *models)
+    hot = stack_settings.model_copy(update=HOT)
+    async with open_chat(hot, knowledge, models) as opened:
+        yield opened
 
 
 async def events_of(chat, question=QUESTION):
@@ -155,42 +167,22 @@ async def test_nobody_stops_somebody_elses_answer(talkative, database):
     await events.aclose()
 
 
-@asynccontextmanager
-async def relay_to(url):
-    """A wire to the server that can be cut: yields its port and the scissors."""
-    host, port = url.removeprefix("http://").split(":")
-    wires = []
-
-    async def carry(reader, writer):
-        while block := await reader.read(65536):
-            writer.write(block)
-            await writer.drain()
-        writer.close()
-
-    async def connect(reader, writer):
-        there_reader, there_writer = await asyncio.open_connection(host, int(port))
-        wires.extend([writer, there_writer])
-        ways = [carry(reader, there_writer), carry(there_reader, writer)]
-        await asyncio.gather(*ways, return_exceptions=True)
-
-    async with await asyncio.start_server(connect, "127.0.0.1", 0) as relay:
-        yield relay.sockets[0].getsockname()[1], lambda: [w.transport.abort() for w in wires]
-
-
 async def test_a_model_server_killed_in_mid_answer_is_said_within_two_seconds(
-    talkative, stack_settings, knowledge, models, database
+    stack_settings, knowledge, models, database
 ):
     """What came is kept, as failed; a wire that is cut looks to us like a killed server."""
-    async with relay_to(stack_settings.vllm_base_url) as (port, cut):
-        update = {"vllm_url": f"http://127.0.0.1:{port}", "temperature": 2.0}
-        settings = stack_settings.model_copy(update={**update, "max_answer_tokens": 1200})
-        events = ChatService(settings, knowledge, *models).answer(ANNA, None, QUESTION)
-        turn_id = await until_first_token(events)
-        began = time.monotonic()
+    wire = Wire(stack_settings.vllm_base_url)
+    async with await asyncio.start_server(wire.connect, "127.0.0.1", 0) as server:
+        url = f"http://127.0.0.1:{server.sockets[0].getsockname()[1]}"
+        settings = stack_settings.model_copy(update={**HOT, "vllm_url": url})
+        async with open_chat(settings, knowledge, models) as chat:
+            events = chat.answer(ANNA, None, QUESTION)
+            turn_id = await until_first_token(events)
+            began = time.monotonic()
 
-        cut()
-        with pytest.raises(ModelUnavailable, match="try again"):
-            [event async for event in events]
+            wire.cut()
+            with pytest.raises(ModelUnavailable, match="try again"):
+                [event async for event in events]
 
     assert time.monotonic() - began < 2
     turn = stored(database, turn_id)

@@ -1,0 +1,63 @@
+"""A wire to a server that a test can hold or cut in mid-answer."""
+
+import asyncio
+import threading
+from contextlib import contextmanager
+
+
+class Wire:
+    """Carries TCP both ways; `hold_after` bytes from the server it carries no more of them."""
+
+    def __init__(self, url, hold_after=None):
+        host, port = url.removeprefix("http://").split(":")
+        self.target = (host, int(port))
+        self.hold_after = hold_after
+        self.ends = []
+
+    async def connect(self, reader, writer):
+        """Serve one connection."""
+        there_reader, there_writer = await asyncio.open_connection(*self.target)
+        self.ends += [writer, there_writer]
+        await asyncio.gather(
+            self._carry(reader, there_writer, None),
+            self._carry(there_reader, writer, self.hold_after),
+            return_exceptions=True,
+        )
+
+    async def _carry(self, reader, writer, hold_after):
+        n_carried = 0
+        while block := await reader.read(4096):
+            n_carried += len(block)
+            if hold_after is None or n_carried <= hold_after:
+                writer.write(block)
+                await writer.drain()
+        writer.close()
+
+    def cut(self):
+        """Break all connections off, as when the server is killed."""
+        for end in self.ends:
+            end.transport.abort()
+
+
+@contextmanager
+def held_wire(url, hold_after):
+    """Yield the address of a wire that runs in a thread and holds each answer in the middle."""
+    loop = asyncio.new_event_loop()
+    wire = Wire(url, hold_after)
+    server = loop.run_until_complete(asyncio.start_server(wire.connect, "127.0.0.1", 0))
+    thread = threading.Thread(target=loop.run_forever)
+    thread.start()
+    yield f"http://127.0.0.1:{server.sockets[0].getsockname()[1]}"
+
+    async def shut():
+        server.close()
+        wire.cut()
+        others = asyncio.all_tasks() - {asyncio.current_task()}
+        for task in others:
+            task.cancel()
+        await asyncio.gather(*others, return_exceptions=True)
+
+    asyncio.run_coroutine_threadsafe(shut(), loop).result(timeout=10)
+    loop.call_soon_threadsafe(loop.stop)
+    thread.join(timeout=10)
+    loop.close()
