@@ -18,11 +18,11 @@ class Recipe:
     rank: int = 8
     alpha: int = 16
     target_modules: tuple[str, ...] = ADAPTED_MODULES
-    layers_share: float = 0.5  # the last ones: half the backward pass, and enough to steer by
+    layers_share: float = 1.0  # of the model's layers, from the last one
     loss_types: tuple[str, ...] = ("sigmoid", "sft")
-    loss_weights: tuple[float, ...] = (1.0, 0.2)
+    loss_weights: tuple[float, ...] = (1.0, 1.0)
     beta: float = 0.1
-    learning_rate: float = 1e-3  # at a hidden size of 256; wider models take smaller steps
+    learning_rate: float = 5e-3  # at a hidden size of 256; wider models take smaller steps
     warmup_share: float = 0.1
     batch_size: int = 4
     n_epochs: int = 1
@@ -35,9 +35,10 @@ class Recipe:
         Return the learning rate for a model of this width.
 
         >>> DPO.learning_rate_at(256), DPO.learning_rate_at(1024)
-        (0.001, 0.00025)
+        (0.005, 0.000625)
         """
-        return self.learning_rate * min(1.0, 256 / hidden_size)
+        scale: float = min(1.0, 256 / hidden_size) ** 1.5
+        return self.learning_rate * scale
 
     def n_layers(self, n_model_layers: int) -> int:
         """Return how many of the model's last layers are adapted."""

@@ -1,53 +1,29 @@
-"""Fixtures for tests on the whole stack: one real vLLM for the session, adapters to load."""
+"""Fixtures for tests of learning: the stack's own vLLM, a fresh database, adapters to load."""
 
 import itertools
-import os
-import socket
-import subprocess
 import time
 
 import psycopg
 import pytest
 
 from core.settings import Settings
-from core.stack.programs import vllm_command, vllm_environment
 from core.vllm import VllmClient
 from tests.adapters import write_adapter
 
-VLLM_START_S = 180
+HEALED_WITHIN_S = 90
 
 
-def free_port():
-    """A TCP port that nobody listens on now."""
-    with socket.socket() as probe:
-        probe.bind(("127.0.0.1", 0))
-        return probe.getsockname()[1]
-
-
-@pytest.fixture(scope="session")
-def vllm_url(short_tmp):
-    """The address of a real vLLM that serves the demo model, for the whole session."""
-    settings = Settings(home=short_tmp, vllm_port=free_port(), _env_file=None)
-    environment = {**os.environ, **vllm_environment(settings), "VLLM_NO_USAGE_STATS": "1"}
-    with (short_tmp / "vllm.log").open("wb") as log:
-        server = subprocess.Popen(
-            vllm_command(settings), env=environment, stdout=log, stderr=log, start_new_session=True
-        )
-    client = VllmClient(settings.vllm_base_url)
-    deadline = time.monotonic() + VLLM_START_S
+@pytest.fixture
+def vllm_url(stack):
+    """The address of the stack's vLLM, which a test before may have killed."""
+    url = stack.settings.vllm_base_url
+    client = VllmClient(url)
+    deadline = time.monotonic() + HEALED_WITHIN_S
     while not client.healthy():
-        log_tail = (short_tmp / "vllm.log").read_text()[-2000:]
-        assert server.poll() is None, f"vLLM ended with {server.returncode}: {log_tail}"
-        assert time.monotonic() < deadline, log_tail
+        assert time.monotonic() < deadline, f"no vLLM at {url}"
         time.sleep(0.2)
     client.close()
-    yield settings.vllm_base_url
-    os.killpg(server.pid, 15)
-    try:
-        server.wait(timeout=20)
-    except subprocess.TimeoutExpired:
-        os.killpg(server.pid, 9)
-        server.wait()
+    return url
 
 
 @pytest.fixture
@@ -66,6 +42,8 @@ def stack_settings(tmp_path, dsn, vllm_url):
     """Settings on a fresh database, a folder of the test's own, and the session's vLLM."""
     with psycopg.connect(dsn) as conn:
         conn.execute("SELECT setval('adapter_version', %s)", [next(ADAPTER_VERSIONS)])
+    client = VllmClient(vllm_url)
+    others = client.adapters()
     yield Settings(
         home=tmp_path / "home",
         database_url=dsn,
@@ -73,8 +51,7 @@ def stack_settings(tmp_path, dsn, vllm_url):
         lease_s=10,
         _env_file=None,
     )
-    client = VllmClient(vllm_url)
-    for name in client.adapters():
+    for name in client.adapters() - others:
         client.unload_adapter(name)
     client.close()
 
