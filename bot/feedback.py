@@ -16,7 +16,7 @@ from core.types import Correction, Feedback, Rating, Reason, TurnStatus
 from retrieval.load import storable_text
 
 MAX_COMMENT_CHARS = 2_000
-MAX_CORRECTION_CHARS = 4_000
+MAX_CORRECTION_CHARS = 2_000  # training.pairs learns from nothing longer
 
 
 def rate(
