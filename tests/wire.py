@@ -44,9 +44,13 @@ def held_wire(url, hold_after):
     """Yield the address of a wire that runs in a thread and holds each answer in the middle."""
     loop = asyncio.new_event_loop()
     wire = Wire(url, hold_after)
-    server = loop.run_until_complete(asyncio.start_server(wire.connect, "127.0.0.1", 0))
     thread = threading.Thread(target=loop.run_forever)
     thread.start()
+
+    def run(coroutine):
+        return asyncio.run_coroutine_threadsafe(coroutine, loop).result(timeout=10)
+
+    server = run(asyncio.start_server(wire.connect, "127.0.0.1", 0))
     yield f"http://127.0.0.1:{server.sockets[0].getsockname()[1]}"
 
     async def shut():
@@ -57,7 +61,7 @@ def held_wire(url, hold_after):
             task.cancel()
         await asyncio.gather(*others, return_exceptions=True)
 
-    asyncio.run_coroutine_threadsafe(shut(), loop).result(timeout=10)
+    run(shut())
     loop.call_soon_threadsafe(loop.stop)
     thread.join(timeout=10)
     loop.close()
