@@ -56,10 +56,9 @@ def held_wire(url, hold_after):
     async def shut():
         server.close()
         wire.cut()
-        others = asyncio.all_tasks() - {asyncio.current_task()}
-        for task in others:
-            task.cancel()
-        await asyncio.gather(*others, return_exceptions=True)
+        await asyncio.gather(
+            *(asyncio.all_tasks() - {asyncio.current_task()}), return_exceptions=True
+        )
 
     run(shut())
     loop.call_soon_threadsafe(loop.stop)
