@@ -4,10 +4,9 @@ import threading
 from uuid import uuid4
 
 import pytest
-from psycopg.types.json import Jsonb
 
 from core import conversations, feedback, learning
-from core.errors import InvalidInput, LeaseLost, NotFound
+from core.errors import LeaseLost, NotFound
 from core.types import (
     CorrectionStatus,
     DeploymentKind,
@@ -18,8 +17,6 @@ from core.types import (
     TurnStatus,
 )
 from tests.builders import ANNA, BEN, make_messages, make_turn
-from training import schedule
-from training.import_feedback import import_feedback
 
 LEASE_S = 60
 
@@ -263,142 +260,3 @@ def test_of_each_author_the_newest_correction_counts_unless_rejected(conn):
     [row] = learning.raw_feedback(conn)
 
     assert ["second"] == [correction.body for correction in row.corrections]
-
-
-# When a run is due ---------------------------------------------------------------------------
-
-
-def give_pairs(conn, n, start=0):
-    """Store n corrected answers on different questions by different people."""
-    for number in range(start, start + n):
-        question = f"Question {number}?"
-        turn = make_turn(conn, question=question, answer="Old.")
-        rater_id = uuid4()
-        feedback.record_rating(conn, turn.id, rater_id, Rating.DOWN)
-        feedback.add_correction(conn, turn.id, rater_id, f"New {number}.", by_admin=False)
-
-
-def freeze_now(conn, n_known):
-    """Store a dataset that holds as many pairs as there are now."""
-    known = [{"id": str(uuid4())} for _ in range(n_known)]
-    conn.execute(
-        "INSERT INTO datasets (id, path, sha256, n_train, n_heldout, manifest, created_at) "
-        "VALUES (%s, '', '', 0, 0, %s, clock_timestamp())",
-        [uuid4(), Jsonb({"pairs": known})],
-    )
-
-
-def test_enough_new_pairs_start_a_run(database, settings):
-    """The product learns without anybody pressing a button."""
-    settings = settings.model_copy(update={"retrain_min_new_pairs": 20})
-    with database.connect() as conn:
-        give_pairs(conn, 19)
-    too_few = schedule.request_by_threshold(database, settings)
-    with database.connect() as conn:
-        give_pairs(conn, 1, start=19)
-
-    assert too_few is None
-    assert "threshold" == schedule.request_by_threshold(database, settings).trigger
-
-
-def test_pairs_that_were_frozen_already_are_not_new(database, settings):
-    """Else a rejected run would be repeated every minute."""
-    with database.connect() as conn:
-        give_pairs(conn, 20)
-        freeze_now(conn, 20)
-
-    assert (0, 0) == schedule.count_pairs(database, settings)
-    assert schedule.request_by_period(database, settings) is None
-
-
-def test_a_period_starts_one_run_when_there_is_something_to_learn(database, settings):
-    """Nightly training, and no noise in quiet nights."""
-    quiet = schedule.request_by_period(database, settings)
-    with database.connect() as conn:
-        give_pairs(conn, 20)
-    day_s = settings.retrain_every_hours * 3600
-    runs = [schedule.request_by_period(database, settings, 5 * day_s + n) for n in range(3)]
-
-    assert quiet is None
-    assert [True, False, False] == [run is not None for run in runs]
-
-
-def test_what_has_just_failed_is_not_started_again_by_the_clock(database, settings):
-    """A full disk must not give a failed run every minute."""
-    with database.connect() as conn:
-        give_pairs(conn, 60)
-        run = leased(conn)
-        learning.advance_run(conn, run.id, run.lease_token, RunState.FAILED, error="disk full")
-
-    assert schedule.request_by_threshold(database, settings) is None
-    with database.connect() as conn:
-        assert learning.request_run(conn, "button") is not None
-
-
-# Import --------------------------------------------------------------------------------------
-
-GOOD = (
-    '{"question": "Où? ☕", "answer": "A.", "rating": "down", "correction": "B.",'
-    ' "messages": [{"role": "user", "content": "Où? ☕"}]}'
-)
-
-
-@pytest.mark.parametrize(
-    ("line", "reason"),
-    [
-        (b"{", "not JSON"),
-        (b"[]", "not a JSON object"),
-        (b"[" * 100_000, "nested too deeply"),
-        (b"\xff\xfe", "not UTF-8"),
-        (b'{"answer": "A.", "rating": "up"}', "question is missing"),
-        (b'{"question": 3, "answer": "A.", "rating": "up"}', "question is not a text"),
-        (b'{"question": " ", "answer": "A.", "rating": "up"}', "question is empty"),
-        (b'{"question": "Q\\u0000", "answer": "A.", "rating": "up"}', "can't be stored"),
-        (b'{"question": "Q\\ud800", "answer": "A.", "rating": "up"}', "can't be stored"),
-        (b'{"question": "Q", "answer": "A.", "rating": "meh"}', 'must be "up" or "down"'),
-        (b'{"question": "Q", "answer": "A.", "rating": "up", "stars": 5}', "unknown fields"),
-        (
-            b'{"question": "Q", "answer": "A.", "rating": "up", "correction": "B."}',
-            "needs the rating down",
-        ),
-        (
-            b'{"question": "Q", "answer": "A.", "rating": "up", "messages": [{"role": "x"}]}',
-            "each has a role",
-        ),
-        (
-            b'{"question": "Q", "answer": "A.", "rating": "up", "messages": '
-            b'[{"role": "assistant", "content": "A."}]}',
-            "must end with the user",
-        ),
-    ],
-)
-def test_a_bad_line_is_named_and_the_good_ones_are_kept(database, tmp_path, line, reason):
-    """One typo in ten thousand lines must not cost the others, nor go unnoticed."""
-    path = tmp_path / "feedback.jsonl"
-    path.write_bytes(b"\n" + line + b"\n" + GOOD.encode() + b"\n")
-
-    report = import_feedback(database, path)
-
-    assert (1, 0) == (report.n_imported, report.n_known)
-    [problem] = report.problems
-    assert 2 == problem.line
-    assert reason in problem.reason
-
-
-def test_imported_feedback_can_be_learnt_from_and_is_stored_once(database, tmp_path):
-    """A second import of the same file changes nothing."""
-    path = tmp_path / "feedback.jsonl"
-    path.write_text(GOOD, encoding="utf-8")
-    import_feedback(database, path)
-    again = import_feedback(database, path)
-
-    with database.connect() as conn:
-        [row] = learning.raw_feedback(conn)
-    assert (0, 1) == (again.n_imported, again.n_known)
-    assert ("A.", ["B."]) == (row.answer, [c.body for c in row.corrections])
-
-
-def test_a_missing_file_is_named(database, tmp_path):
-    """The command then ends with one clear line."""
-    with pytest.raises(InvalidInput, match="can't be read"):
-        import_feedback(database, tmp_path / "nowhere.jsonl")

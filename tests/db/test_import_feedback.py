@@ -1,0 +1,73 @@
+"""Feedback from files: bad lines are named, good ones kept, nothing stored twice."""
+
+import pytest
+
+from core import learning
+from core.errors import InvalidInput
+from training.import_feedback import import_feedback
+
+GOOD = (
+    '{"question": "Où? ☕", "answer": "A.", "rating": "down", "correction": "B.",'
+    ' "messages": [{"role": "user", "content": "Où? ☕"}]}'
+)
+
+
+@pytest.mark.parametrize(
+    ("line", "reason"),
+    [
+        (b"{", "not JSON"),
+        (b"[]", "not a JSON object"),
+        (b"[" * 100_000, "nested too deeply"),
+        (b"\xff\xfe", "not UTF-8"),
+        (b'{"answer": "A.", "rating": "up"}', "question is missing"),
+        (b'{"question": 3, "answer": "A.", "rating": "up"}', "question is not a text"),
+        (b'{"question": " ", "answer": "A.", "rating": "up"}', "question is empty"),
+        (b'{"question": "Q\\u0000", "answer": "A.", "rating": "up"}', "can't be stored"),
+        (b'{"question": "Q\\ud800", "answer": "A.", "rating": "up"}', "can't be stored"),
+        (b'{"question": "Q", "answer": "A.", "rating": "meh"}', 'must be "up" or "down"'),
+        (b'{"question": "Q", "answer": "A.", "rating": "up", "stars": 5}', "unknown fields"),
+        (
+            b'{"question": "Q", "answer": "A.", "rating": "up", "correction": "B."}',
+            "needs the rating down",
+        ),
+        (
+            b'{"question": "Q", "answer": "A.", "rating": "up", "messages": [{"role": "x"}]}',
+            "each has a role",
+        ),
+        (
+            b'{"question": "Q", "answer": "A.", "rating": "up", "messages": '
+            b'[{"role": "assistant", "content": "A."}]}',
+            "must end with the user",
+        ),
+    ],
+)
+def test_a_bad_line_is_named_and_the_good_ones_are_kept(database, tmp_path, line, reason):
+    """One typo in ten thousand lines must not cost the others, nor go unnoticed."""
+    path = tmp_path / "feedback.jsonl"
+    path.write_bytes(b"\n" + line + b"\n" + GOOD.encode() + b"\n")
+
+    report = import_feedback(database, path)
+
+    assert (1, 0) == (report.n_imported, report.n_known)
+    [problem] = report.problems
+    assert 2 == problem.line
+    assert reason in problem.reason
+
+
+def test_imported_feedback_can_be_learnt_from_and_is_stored_once(database, tmp_path):
+    """A second import of the same file changes nothing."""
+    path = tmp_path / "feedback.jsonl"
+    path.write_text(GOOD, encoding="utf-8")
+    import_feedback(database, path)
+    again = import_feedback(database, path)
+
+    with database.connect() as conn:
+        [row] = learning.raw_feedback(conn)
+    assert (0, 1) == (again.n_imported, again.n_known)
+    assert ("A.", ["B."]) == (row.answer, [c.body for c in row.corrections])
+
+
+def test_a_missing_file_is_named(database, tmp_path):
+    """The command then ends with one clear line."""
+    with pytest.raises(InvalidInput, match="can't be read"):
+        import_feedback(database, tmp_path / "nowhere.jsonl")
