@@ -24,6 +24,12 @@ TEMPLATE = "ratchet_template"
 MEMORY = Path("/dev/shm")  # a database is copied there in 10 ms, on a disk in 300 ms
 
 
+@pytest.hookimpl(trylast=True)
+def pytest_collection_modifyitems(items):
+    """Run the page tests last: Playwright keeps an event loop running once it has begun."""
+    items.sort(key=lambda item: "pages" in item.path.parts)
+
+
 @pytest.fixture(scope="session")
 def short_tmp():
     """A folder with a short path (unix sockets must fit into 107 bytes), in memory if it can be."""
