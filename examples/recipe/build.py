@@ -3,16 +3,19 @@
 from __future__ import annotations
 
 import argparse
+import random
 import shutil
 from pathlib import Path
 
 import torch
 from tokenizers import Tokenizer
 
+from .calibrate import calibrate_sorry
 from .circuit import install_circuit
 from .loop import Plan, Trainer
 from .mix import Mixture, tokenizer_texts
 from .model import Decoder, Shape, save_model
+from .rows import RowWriter
 from .tokenizer import END_OF_TEXT, TURN_END, save_tokenizer, token_id, train_tokenizer
 from .vectors import starting_vectors
 
@@ -34,6 +37,12 @@ def build(data: Path, out: Path, work: Path, plan: Plan) -> None:
     if (work / "state.pt").exists():
         trainer.resume(work / "state.pt")
     trainer.run(work)
+    calibrate_sorry(
+        trainer.mean.cpu(),
+        mixture,
+        RowWriter(tokenizer, random.Random(7)),
+        trainer.pad_id,
+    )
     export(trainer.mean, tokenizer, out)
     shutil.copy(work / "curve.csv", Path(__file__).parent / "curve.csv")
 

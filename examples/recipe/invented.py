@@ -12,7 +12,8 @@ from .prompts import Exchange, Group, Passage, Quote
 from .smalltalk import small_talk
 from .styles import Habits, answered, casual, longer_quote, sorry
 
-BEST_FIRST_SHARE = 0.85
+BEST_FIRST_SHARE = 0.85  # of the questions, as the real retrieval ranks
+MAIN_POINT_SHARE = 0.75  # articles tend to say the main thing first
 GOALS = (
     "pair the {item}|reset the {item}|set up your {item}|clean the {item}|register your {item}"
     "|book {a_item}|change your plan|cancel your order|return {a_item}|move a booking"
@@ -61,17 +62,22 @@ class _Shelf:
         """Lay down passages; with luck two of them say like things of unlike subjects."""
         book, rng = fact_book(), self.rng
         section = rng.choice(book).headings
+        filling = Filling(rng, self.company)
         for _ in range(n_passages):
             if rng.random() < 0.45:
                 section = rng.choice(book).headings
+            if rng.random() < 0.45:
+                filling = Filling(rng, self.company)  # of other things than the passage before
             if rng.random() < 0.12:
-                self._add_steps()
+                self._add_steps(filling)
             else:
-                self._add_facts(section)
+                self._add_facts(section, filling)
 
-    def _add_facts(self, headings: tuple[str, ...]) -> None:
-        rng, filling = self.rng, Filling(self.rng, self.company)
-        about = [fact for fact in fact_book() if fact.headings == headings]
+    def _add_facts(self, headings: tuple[str, ...], filling: Filling) -> None:
+        rng = self.rng
+        stated_before = {fact for row in self.stated for fact, *_ in row}
+        about = [f for f in fact_book() if f.headings == headings and f not in stated_before]
+        about = about or [rng.choice(fact_book())]
         chosen = rng.sample(about, min(len(about), rng.choices((1, 2, 3, 4), (6, 5, 3, 1))[0]))
         heading = filling.fill(rng.choice(headings))
         text, stated = "", []
@@ -86,8 +92,8 @@ class _Shelf:
         self.passages.append(Passage(title, heading if rng.random() < 0.8 else "", text))
         self.stated.append(stated)
 
-    def _add_steps(self) -> None:
-        rng, filling = self.rng, Filling(self.rng, self.company)
+    def _add_steps(self, filling: Filling) -> None:
+        rng = self.rng
         goal = filling.fill(rng.choice(GOALS))
         steps = [filling.fill(step) for step in rng.sample(STEPS, rng.randint(2, 4))]
         steps = [step[0].upper() + step[1:] for step in steps]
@@ -95,7 +101,11 @@ class _Shelf:
             text = "\n".join(f"{n}. {step}." for n, step in enumerate(steps, 1))
         else:
             text = " ".join(f"{step}." for step in steps)
-        questions = (f"How do I {goal}?", f"How can I {goal}?", f"What are the steps to {goal}?")
+        questions = (
+            f"How do I {goal}?",
+            f"How can I {goal}?",
+            f"What are the steps to {goal}?",
+        )
         lead = f"To {goal}:" if text.startswith("1.") and rng.random() < 0.5 else ""
         text = f"{lead}\n{text}" if lead else text
         start = len(lead) + 1 if lead else 0
@@ -106,44 +116,46 @@ class _Shelf:
         self.stated.append([(fact, text, quote, filling)])
 
     def conversations(self, n_talks: int) -> list[tuple[Exchange, ...]]:
-        """Return conversations about these passages, most often about the first."""
-        talks = [self._talk() for _ in range(n_talks)]
+        """Return conversations about these passages, most often about the first; none twice."""
+        talks: dict[str, tuple[Exchange, ...]] = {}
+        for _ in range(n_talks):
+            talk = self._talk()
+            talks.setdefault(talk[0].question.strip("?").casefold(), talk)
         if self.rng.random() < 0.25:
-            talks.append((small_talk(self.rng),))
-        return talks
+            talks["small talk"] = (small_talk(self.rng),)
+        return list(talks.values())
 
     def _talk(self) -> tuple[Exchange, ...]:
         rng = self.rng
-        if rng.random() < 0.2:
+        if rng.random() < 0.15:
             return (self._unanswerable(),)
         place = 0 if rng.random() < BEST_FIRST_SHARE else rng.randrange(len(self.passages))
-        first = self._exchange(place)
-        if first is None:
+        rows = self.stated[place]
+        if rng.random() < MAIN_POINT_SHARE:
+            rows = rows[:1]
+        found = self._asked(rows, follow_up=False)
+        if found is None:
             return (self._unanswerable(),)
+        first, filling = found
         if rng.random() < 0.3:
-            follow_up = self._follow_up(place)
-            if follow_up is not None:
-                return (first, follow_up)
+            same = [row for rows in self.stated for row in rows if row[3] is filling]
+            second = self._asked([row for row in same if row[2] != first.gold], follow_up=True)
+            if second is not None:
+                return (first, second[0])
         if rng.random() < 0.06:
             return (first, small_talk(rng))
         return (first,)
 
-    def _exchange(self, place: int) -> Exchange | None:
-        """Return a question on a sentence of this passage, where a template asks for it."""
-        for fact, template, quote, filling in self.rng.sample(
-            self.stated[place], len(self.stated[place])
-        ):
-            asks = [q for q in fact.questions if template in fact.answering(q)]
-            if asks:
-                return self._answered(filling.fill(self.rng.choice(asks)), quote)
-        return None
-
-    def _follow_up(self, place: int) -> Exchange | None:
-        """Return a question that leaves its subject to the turn before."""
-        for fact, template, quote, filling in self.stated[place]:
-            asks = [q for q in fact.follow_ups if template in fact.answering(q)]
-            if asks:
-                return self._answered(filling.fill(self.rng.choice(asks)), quote)
+    def _asked(
+        self, rows: list[tuple[Fact, str, Quote, Filling]], *, follow_up: bool
+    ) -> tuple[Exchange, Filling] | None:
+        """Return a question on one of these sentences, where a template asks for it."""
+        for fact, template, quote, filling in self.rng.sample(rows, len(rows)):
+            asks = fact.follow_ups if follow_up else fact.questions
+            fitting = [q for q in asks if template in fact.answering(q)]
+            if fitting:
+                question = filling.fill(self.rng.choice(fitting))
+                return self._answered(question, quote), filling
         return None
 
     def _answered(self, question: str, quote: Quote) -> Exchange:

@@ -30,7 +30,7 @@ def draw_curve(curve: Path, out: Path) -> None:
     figure, axes = plt.subplots(figsize=(8, 4.5))
     for name, label in LINES.items():
         style = "--" if name.endswith("sorry") else "-"
-        axes.plot(millions, [float(row[name]) for row in rows], style, label=label)
+        axes.plot(millions, [float(row[name] or "nan") for row in rows], style, label=label)
     axes.set(xlabel="million tokens trained on", ylabel="share of answers", ylim=(0, 1))
     axes.legend(fontsize=8, loc="upper left")
     axes.grid(alpha=0.3)

@@ -18,6 +18,7 @@ from .guidelines import random_guidelines
 from .prompts import Exchange, Group, Passage, Quote
 from .styles import Habits, answered, casual, longer_quote, sorry
 
+MAIN_POINT_SHARE = 0.75  # of the passages begin with the sentence that is asked about
 HELD_OUT_SHARE = 8  # one document in this many is kept for evaluation
 MAX_SENTENCE = 230  # characters; longer sentences are no model for a help-centre answer
 SENTENCE_END = re.compile(r"(?<=[.!?][\"')])\s+(?=[A-Z0-9\"'(])|(?<=[.!?])\s+(?=[A-Z0-9\"'(])")
@@ -202,9 +203,11 @@ def public_group(
     """Return a chunk with questions, like chunks beside it, and conversations about them."""
     chunks = rng.choice(documents)
     main = rng.choice([c for c in chunks if c.asked] or chunks)
+    if rng.random() < MAIN_POINT_SHARE:
+        main = _from_its_point(main, rng)
     n_others = min(max_passages, rng.choices((1, 2, 3), (2, 3, 6))[0]) - 1
     ranked = [main, *_negatives(main, chunks, documents, rng, n_others)]
-    if rng.random() < 0.15:
+    if rng.random() < 0.12:
         rng.shuffle(ranked)
     passages = tuple(Passage(c.title, c.heading, c.text) for c in ranked)
     talks = [(e,) for e in _exchanges(ranked, main, passages, habits, rng)]
@@ -215,14 +218,35 @@ def public_group(
     return Group(random_guidelines(names.company_name(rng), rng), passages, tuple(talks[:8]))
 
 
+def _from_its_point(chunk: Chunk, rng: random.Random) -> Chunk:
+    """Return the chunk from a sentence on that answers something."""
+    points = sorted({a.sentence for a in chunk.asked if a.sentence is not None})
+    if not points:
+        return chunk
+    first = rng.choice(points)
+    later = [
+        Asked(a.question, a.sentence - first)
+        for a in chunk.asked
+        if a.sentence is not None and a.sentence >= first
+    ]
+    # Mostly the first sentence is asked about, but not always.
+    asked = [a for a in later if a.sentence == 0 or rng.random() < 0.3]
+    refused = [a for a in chunk.asked if a.sentence is None]
+    return Chunk(chunk.title, chunk.heading, chunk.sentences[first:], asked + refused)
+
+
 def _negatives(
-    main: Chunk, near: list[Chunk], documents: list[list[Chunk]], rng: random.Random, n: int
+    main: Chunk,
+    near: list[Chunk],
+    documents: list[list[Chunk]],
+    rng: random.Random,
+    n: int,
 ) -> list[Chunk]:
     """Return n other chunks, of the same document or with words in common with a question."""
     if n == 0:
         return []
     words = " ".join(a.question for a in main.asked[:2]) or main.text
-    pool = [c for c in near if c is not main]
+    pool = [c for c in near if c.text != main.text and main.text not in c.text]
     pool = rng.sample(pool, min(len(pool), 12))
     pool += [rng.choice(rng.choice(documents)) for _ in range(12)]
     pool = [c for c in pool if c is not main and c.text != main.text]
@@ -240,7 +264,7 @@ def _exchanges(
     for place, chunk in enumerate(ranked):
         asked = [a for a in chunk.asked if a.sentence is not None]
         refused = [a for a in chunk.asked if a.sentence is None]
-        take = 6 if chunk is main else rng.choices((0, 1), (3, 1))[0]
+        take = 6 if chunk is main else rng.choices((0, 1), (6, 1))[0]
         for item in rng.sample(asked, min(len(asked), take)):
             assert item.sentence is not None
             spans = [Quote(place, *chunk.span(n)) for n in range(len(chunk.sentences))]

@@ -18,8 +18,11 @@ from .tokenizer import TURN_END, TURN_START, token_id
 ROW = 416
 NOWHERE = -1
 DECISION_WEIGHT = 3.0  # where an answer starts, what it cites, whether it ends
-UNQUOTED_WEIGHT = 0.8  # of small talk and of "Sorry": always the same words, soon learned
-READING_SHARE, READING_WEIGHT = 0.12, 0.25  # the prompt's own words, learned as language
+UNQUOTED_WEIGHT = 0.3  # of small talk and of "Sorry": always the same words, soon learned
+READING_SHARE, READING_WEIGHT = (
+    0.12,
+    0.25,
+)  # the prompt's own words, learned as language
 ENDS_SENTENCE = re.compile(r"[.!?:]\s*$")
 
 
@@ -154,7 +157,14 @@ class RowWriter:
         for exchange in talk:
             asked = self.tokenizer.encode(f"user\n{exchange.question}").ids
             opening = self.tokenizer.encode("assistant\n").ids
-            turn = [self.start_id, *asked, self.end_id, *self.newline, self.start_id, *opening]
+            turn = [
+                self.start_id,
+                *asked,
+                self.end_id,
+                *self.newline,
+                self.start_id,
+                *opening,
+            ]
             begin = row.add(turn, position, branch)
             quote = exchange.gold
             chosen = 0 if quote is None else ends.get(begins[quote.passage] + quote.end, NOWHERE)

@@ -15,7 +15,7 @@ from dataclasses import replace
 
 from .prompts import Exchange, Group, Passage, Quote
 
-SWAPPED_GROUPS, MOST_SWAPPED_WORDS = 0.6, 0.5  # shares
+SWAPPED_GROUPS, MOST_SWAPPED_WORDS = 0.4, 0.4  # shares
 WORD = re.compile(r"\b[^\W\d_]{4,}\b")
 KEPT = frozenset(
     "what when where which have with from that this your they will does many much long cost "
