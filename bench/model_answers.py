@@ -74,7 +74,7 @@ class Asker:
             self.embedder,
             question,
             history=history,
-            limit=settings.passages_in_prompt,
+            limit=settings.n_passages,
             min_similarity=settings.min_similarity,
         )
         if not found and not is_small_talk(question):

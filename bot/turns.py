@@ -153,7 +153,7 @@ class TurnStore:
             self.embedder,
             question,
             history=history,
-            limit=self.settings.passages_in_prompt,
+            limit=self.settings.n_passages,
             min_similarity=self.settings.min_similarity,
         )
 

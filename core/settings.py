@@ -13,6 +13,7 @@ from pydantic_settings import BaseSettings, SettingsConfigDict
 
 ROOT = Path(__file__).resolve().parent.parent
 BROKER_PREFIX = "ratchet:"  # before every key: a Redis may be shared
+DEMO_MODEL = ROOT / "examples" / "model"
 NOTHING_FOUND = "Sorry, I couldn't find that in our help articles."
 
 
@@ -30,7 +31,7 @@ class Settings(BaseSettings):
     broker_url: str = ""
 
     # The base model: a folder, or a hub name where a hub can be reached.
-    model: str = str(ROOT / "examples" / "model")
+    model: str = str(DEMO_MODEL)
     vllm_url: str = ""  # empty means http://127.0.0.1:<vllm_port>
     vllm_port: int = 8001
     vllm_api_key: str = ""
@@ -49,7 +50,8 @@ class Settings(BaseSettings):
 
     embedding_model: str = ""  # empty means the packaged MiniLM
     chunk_tokens: int = Field(default=120, ge=16, le=250)
-    passages_in_prompt: int = Field(default=3, ge=1, le=20)
+    # None means 1 for the demo model, which confuses several, and 4 for any other.
+    passages_in_prompt: int | None = Field(default=None, ge=1, le=20)
     min_similarity: float = 0.35  # below this the best passage counts as nothing relevant
 
     adapters_dir: Path | None = None  # None means home/adapters; a shared volume on servers
@@ -90,6 +92,13 @@ class Settings(BaseSettings):
     def vllm_base_url(self) -> str:
         """Where vLLM answers, without a trailing slash."""
         return (self.vllm_url or f"http://127.0.0.1:{self.vllm_port}").rstrip("/")
+
+    @property
+    def n_passages(self) -> int:
+        """How many passages the model is given at most."""
+        if self.passages_in_prompt is not None:
+            return self.passages_in_prompt
+        return 1 if Path(self.model).resolve() == DEMO_MODEL else 4
 
     @property
     def adapters(self) -> Path:

@@ -40,7 +40,7 @@ class PromptBuilder:
             self._db,
             get_embedder(settings),
             question,
-            limit=settings.passages_in_prompt,
+            limit=settings.n_passages,
             min_similarity=settings.min_similarity,
         )
         if not found and not is_small_talk(question):
