@@ -164,6 +164,8 @@ class ChatPage:
             async with aclosing(events):
                 async for event in events:
                     if window.left:
+                        # Gradio draws a generator's last value once more when it ends.
+                        yield gr.skip()
                         return  # closes the answer: stopped, with what was written so far
                     if isinstance(event, Started):
                         drawing = await asyncio.to_thread(self._begin, owner_id, event, question)

@@ -35,7 +35,7 @@ def database(stack):
 @pytest.fixture(scope="module")
 def held_url(stack):
     """A second web app on the same stack; its answers stay in the middle until they are left."""
-    with held_wire(stack.settings.vllm_base_url, hold_after=3000) as vllm_url:
+    with held_wire(stack.settings.vllm_base_url, hold_after=1500) as vllm_url:
         settings = Settings(
             home=stack.settings.home, web_port=free_port(), vllm_url=vllm_url, _env_file=None
         )
