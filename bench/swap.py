@@ -102,6 +102,9 @@ def _streams(db: Database, settings: Settings, prompts: list[list[Message]]) -> 
     for thread in threads:
         thread.start()
     try:
+        while load.n_answers + len(load.failures) < N_STREAMS:
+            time.sleep(0.05)  # sixteen prompts that arrive at once are a load of their own
+        load.gaps_s.clear()
         yield load
     finally:
         stop.set()

@@ -22,11 +22,11 @@ class Recipe:
     loss_types: tuple[str, ...] = ("sigmoid", "sft")
     loss_weights: tuple[float, ...] = (1.0, 1.0)
     beta: float = 0.1
-    learning_rate: float = 5e-3  # at a hidden size of 256; wider models take smaller steps
+    learning_rate: float = 1e-2  # at a hidden size of 256; wider models take smaller steps
     warmup_share: float = 0.1
     batch_size: int = 4
-    n_epochs: int = 1
-    min_steps: int = 30
+    n_epochs: int = 2
+    min_steps: int = 40
     max_length: int = 2048  # tokens, prompt and answer together
     seed: int = 0
 
@@ -35,9 +35,9 @@ class Recipe:
         Return the learning rate for a model of this width.
 
         >>> DPO.learning_rate_at(256), DPO.learning_rate_at(1024)
-        (0.005, 0.000625)
+        (0.01, 0.000625)
         """
-        scale: float = min(1.0, 256 / hidden_size) ** 1.5
+        scale: float = min(1.0, 256 / hidden_size) ** 2
         return self.learning_rate * scale
 
     def n_layers(self, n_model_layers: int) -> int:

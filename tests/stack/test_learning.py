@@ -119,8 +119,8 @@ def test_feedback_becomes_the_live_adapter_though_the_trainer_is_killed_once(
     with database.connect() as conn:
         report = learning.gate_report_of(conn, run_id)
         steps = learning.run_steps(conn, run_id)
-        assert learning.live_adapter(conn) == run.adapter_name
-    assert (RunState.PROMOTED, []) == (second, report.reasons)
+        live = learning.live_adapter(conn)
+    assert (RunState.PROMOTED, [], run.adapter_name) == (second, report.reasons, live)
     assert (2, DPO.n_steps(16)) == (run.attempt, len(steps))
     assert steps[-1].margin > steps[0].margin
     assert run.adapter_name in vllm.adapters()
