@@ -27,12 +27,12 @@ def draw_curve(curve: Path, out: Path) -> None:
     with curve.open(newline="") as file:
         rows = list(csv.DictReader(file))
     millions = [int(row["tokens"]) / 1e6 for row in rows]
-    figure, axes = plt.subplots(figsize=(8, 4.5))
+    figure, axes = plt.subplots(figsize=(10, 4.5))
     for name, label in LINES.items():
         style = "--" if name.endswith("sorry") else "-"
         axes.plot(millions, [float(row[name] or "nan") for row in rows], style, label=label)
     axes.set(xlabel="million tokens trained on", ylabel="share of answers", ylim=(0, 1))
-    axes.legend(fontsize=8, loc="upper left")
+    axes.legend(fontsize=8, loc="center left", bbox_to_anchor=(1.0, 0.5))
     axes.grid(alpha=0.3)
     figure.tight_layout()
     figure.savefig(out, dpi=110)
