@@ -29,6 +29,7 @@ WARM_OPENINGS = (
 )
 FIRST_NAMES = ("Ada", "Ben", "Cleo", "Dina", "Emil", "Fay", "Gus", "Hana", "Ivo", "June")
 
+FULL = 3  # sentences of an answer that nobody would call long
 CITATION = re.compile(r"\s*\[(\d+(?:\s*,\s*\d+)*)\]")
 OPENING = re.compile(
     rf"^\s*(?:{'|'.join(map(re.escape, WARM_OPENINGS))})(?: [\w']+){{0,3}}\s*[!.,:]\s*", re.I
@@ -145,11 +146,17 @@ def corrected(
 
 
 def statements(preference: Preference, text: str, facts: Sequence[str]) -> list[str]:
-    """Pick from a text the sentence that holds the facts; several where no one sentence does."""
+    """
+    Pick from a text the sentence that holds the facts; several where no one sentence does.
+
+    Who minds only the tone leaves a full answer full, up to three sentences.
+    """
     steps = [LIST_ITEM.sub("", line).strip() for line in text.splitlines() if LIST_ITEM.match(line)]
     if preference is Preference.STEPS_AS_LIST and holds_facts(" ".join(steps), facts):
         return steps
     told = [sentence for sentence in sentences(text) if not sentence.endswith("?")]
+    if preference is Preference.WARM_OPENING and holds_facts(" ".join(told[:FULL]), facts):
+        return list(dict.fromkeys(told[:FULL]))
     for sentence in told:
         if holds_facts(sentence, facts):
             return [sentence]
