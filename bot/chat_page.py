@@ -163,18 +163,21 @@ class ChatPage:
             events = self.services.chat.answer(owner_id, opened, question, position=place)
             async with aclosing(events):
                 async for event in events:
+                    update = None
+                    if isinstance(event, Started):
+                        drawing = await asyncio.to_thread(self._begin, owner_id, event, question)
+                        update = self._writing(drawing)
+                    elif isinstance(event, Token) and drawing and drawing.add(event.text):
+                        update = {self.chatbot: drawing.messages()}
+                    elif isinstance(event, Finished):
+                        opened = event.turn.conversation_id
+                        update = await asyncio.to_thread(self._drawn, owner_id, opened)
                     if window.left:
                         # Gradio draws a generator's last value once more when it ends.
                         yield gr.skip()
                         return  # closes the answer: stopped, with what was written so far
-                    if isinstance(event, Started):
-                        drawing = await asyncio.to_thread(self._begin, owner_id, event, question)
-                        yield self._writing(drawing)
-                    elif isinstance(event, Token) and drawing and drawing.add(event.text):
-                        yield {self.chatbot: drawing.messages()}
-                    elif isinstance(event, Finished):
-                        opened = event.turn.conversation_id
-                        yield await asyncio.to_thread(self._drawn, owner_id, opened)
+                    if update:
+                        yield update
         except RatchetError as exc:
             if drawing is None:
                 say(exc)

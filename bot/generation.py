@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import logging
 from collections.abc import AsyncIterator, Sequence
 
 import httpx
@@ -18,6 +19,8 @@ from core.vllm import CONNECT_TIMEOUT_S, TEMPLATE_KWARGS
 READ_TIMEOUT_S = 60.0  # between two tokens; a long queue at the server counts too
 ANSWER_TIMEOUT_S = 120.0  # no answer takes longer; a turn still streaming then has failed
 MAX_CONNECTIONS = 256
+KEEPALIVE_S = 2.0  # vLLM closes idle connections after five: never send into one that is closing
+log = logging.getLogger("ratchet.chat")
 
 
 class ModelStream:
@@ -28,7 +31,11 @@ class ModelStream:
     """
 
     def __init__(self, settings: Settings) -> None:
-        limits = httpx.Limits(max_connections=MAX_CONNECTIONS, max_keepalive_connections=32)
+        limits = httpx.Limits(
+            max_connections=MAX_CONNECTIONS,
+            max_keepalive_connections=32,
+            keepalive_expiry=KEEPALIVE_S,
+        )
         timeout = httpx.Timeout(READ_TIMEOUT_S, connect=CONNECT_TIMEOUT_S)
         self._http = httpx.AsyncClient(limits=limits, timeout=timeout)
         self._llm = ChatOpenAI(
@@ -77,6 +84,7 @@ class Generation:
         self._news = asyncio.Event()
         self._loop = asyncio.get_running_loop()
         self._task = asyncio.create_task(self._pump(llm, model, messages))
+        self._task.add_done_callback(self._end)  # also when stopped before its first step
 
     def stop(self) -> None:
         """
@@ -110,10 +118,12 @@ class Generation:
         except TimeoutError:
             self._error = ModelUnavailable("the answer took too long; please try again")
         except (openai.OpenAIError, httpx.HTTPError) as exc:
+            log.warning("%s broke off: %r", model, exc)  # the person gets one line, this is ours
             self._error = _translated(exc, model)
-        finally:
-            self._over = True
-            self._news.set()
+
+    def _end(self, _: asyncio.Task[None]) -> None:
+        self._over = True
+        self._news.set()
 
     async def _read(self, llm: ChatOpenAI, model: str, messages: Sequence[Message]) -> None:
         asked = [{"role": each["role"], "content": each["content"]} for each in messages]

@@ -15,23 +15,26 @@ class Wire:
         self.ends = []
 
     async def connect(self, reader, writer):
-        """Serve one connection."""
+        """Serve one connection until the client leaves it."""
         there_reader, there_writer = await asyncio.open_connection(*self.target)
         self.ends += [writer, there_writer]
         await asyncio.gather(
-            self._carry(reader, there_writer, None),
+            self._carry(reader, there_writer),
             self._carry(there_reader, writer, self.hold_after),
             return_exceptions=True,
         )
+        writer.close()
 
-    async def _carry(self, reader, writer, hold_after):
+    async def _carry(self, reader, writer, hold_after=None):
         n_carried = 0
         while block := await reader.read(4096):
+            if hold_after is not None:
+                block = block[: max(0, hold_after - n_carried)]
             n_carried += len(block)
-            if hold_after is None or n_carried <= hold_after:
-                writer.write(block)
-                await writer.drain()
-        writer.close()
+            writer.write(block)
+            await writer.drain()
+        if hold_after is None:
+            writer.close()
 
     def cut(self):
         """Break all connections off, as when the server is killed."""

@@ -19,7 +19,7 @@ from tests.conftest import free_port
 from tests.web import running_web
 from tests.wire import held_wire
 
-QUESTION = "How do I wash a cast iron pan?"
+QUESTION = "How should I wash my cast iron pan?"
 HOSTILE = '<img src=x onerror="window.ran=1"><script>window.ran=1</script> **b** [l](http://e/) _i_'
 WAIT_MS = 20_000
 expect.set_options(timeout=WAIT_MS)
@@ -211,13 +211,20 @@ def test_stop_keeps_what_was_written(page, held_url, database):
     page.set_default_timeout(WAIT_MS)
     page.goto(held_url)
     ask(page, QUESTION)
-    expect(page.locator("#chat .bot-row")).not_to_contain_text("Looking it up")
+    begins_to_answer(page)
 
     page.locator("#composer .stop-button").click()
 
     expect(page.locator("#chat")).to_contain_text("Stopped here.")
     expect(page.locator("#composer .submit-button")).to_be_visible()
     assert TurnStatus.STOPPED is only_turn(page, database).status
+
+
+def begins_to_answer(page):
+    """Wait for the first words."""
+    answer = page.locator("#chat .bot-row")
+    expect(answer).to_be_visible()
+    expect(answer).not_to_contain_text("Looking it up")
 
 
 def only_turn(page, database):
@@ -232,7 +239,7 @@ def test_leaving_in_mid_answer_keeps_what_was_written(page, held_url, database):
     page.set_default_timeout(WAIT_MS)
     page.goto(held_url)
     ask(page, QUESTION)
-    expect(page.locator("#chat .bot-row")).not_to_contain_text("Looking it up")
+    begins_to_answer(page)
 
     page.get_by_role("button", name="New conversation").click()
 
