@@ -77,10 +77,9 @@ def rate(
 @app.command()
 def import_feedback(path: Path, as_json: Json = False) -> None:
     """Bring in thumbs and corrections from a JSONL file; bad lines are named, good ones kept."""
-    from training.import_feedback import import_feedback as bring_in
-
     from core.db import Database
     from core.settings import get_settings
+    from training.import_feedback import import_feedback as bring_in
 
     with closing(Database(get_settings().dsn).open()) as db:
         report = bring_in(db, path)
