@@ -31,7 +31,7 @@ from training.prompting import PromptBuilder
 N_SWAPS = 20
 N_STREAMS = 16
 STALL_S = 2.0  # between two tokens, or before the first
-TOKENS = 64
+ANSWER_TOKENS = (32, 44, 56, 68, 80, 92)  # of different lengths, or all would prefill at once
 QUIET_S = 15.0  # of the same load without swaps, beside which the gaps stand
 RANK = 8
 FIRST_VERSION = 900_000  # names that no adapter of the running stack has
@@ -113,7 +113,7 @@ def _streams(db: Database, settings: Settings, prompts: list[list[Message]]) -> 
 
 
 def _stream(
-    http: httpx.Client, settings: Settings, model: str, messages: list[Message]
+    http: httpx.Client, settings: Settings, model: str, messages: list[Message], n_tokens: int
 ) -> list[float]:
     """Return the seconds before each token; raises when the answer does not end as it should."""
     gaps_s, last_s, finish = [], time.perf_counter(), None
@@ -125,7 +125,7 @@ def _stream(
         json={
             "model": model,
             "messages": messages,
-            "max_tokens": TOKENS,
+            "max_tokens": n_tokens,
             "temperature": 0,
             "ignore_eos": True,
             "stream": True,
@@ -154,7 +154,7 @@ def _swap(db: Database, settings: Settings, prompt: list[Message], seed: int) ->
     deploy.promote(db, settings, adapter.name, actor="bench")
     with httpx.Client(base_url=settings.vllm_base_url, timeout=60) as http:
         promoted_s = time.perf_counter() - start_s
-        return promoted_s + _stream(http, settings, adapter.name, prompt)[0]
+        return promoted_s + _stream(http, settings, adapter.name, prompt, ANSWER_TOKENS[0])[0]
 
 
 def _random_adapter(base: Path, folder: Path, seed: int) -> Path:
