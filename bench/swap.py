@@ -90,10 +90,11 @@ def _streams(db: Database, settings: Settings, prompts: list[list[Message]]) -> 
             while not stop.is_set():
                 with db.connect() as conn:
                     model = learning.live_adapter(conn) or BASE
+                number = next(turn)
+                prompt = prompts[number % len(prompts)]
+                n_tokens = ANSWER_TOKENS[number % len(ANSWER_TOKENS)]
                 try:
-                    load.gaps_s += _stream(
-                        http, settings, model, prompts[next(turn) % len(prompts)]
-                    )
+                    load.gaps_s += _stream(http, settings, model, prompt, n_tokens)
                     load.n_answers += 1
                 except (httpx.HTTPError, ValueError) as exc:
                     load.failures.append(f"{model}: {exc}")
