@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import random
 from collections import Counter
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 
 import torch
@@ -11,6 +12,7 @@ import torch
 from .loss import autocast_dtype
 from .mix import Mixture
 from .model import Decoder
+from .prompts import Exchange, Group, Passage, Quote
 from .rows import NOWHERE, RowWriter, TokenRow, collate
 
 SLICES = (
@@ -18,6 +20,7 @@ SLICES = (
     ("dstc11", 3),
 )
 N_GROUPS = 24
+WORDS_AT_ONCE = 3
 
 
 @dataclass(frozen=True)
@@ -84,6 +87,50 @@ def evaluate(model: Decoder, mixture: Mixture, writer: RowWriter, pad_id: int) -
             if total:
                 out[f"{source}{n_passages}_{name}"] = hits[name] / total
     return out
+
+
+@torch.no_grad()
+def uncopied(model: Decoder, writer: RowWriter, words: Sequence[str], pad_id: int) -> list[str]:
+    """Return the words that don't come out right where a passage with them is to be said."""
+    failed: list[str] = []
+    rows: list[tuple[TokenRow, Sequence[str]]] = []
+    for start in range(0, len(words), WORDS_AT_ONCE):
+        some = words[start : start + WORDS_AT_ONCE]
+        row = writer.write(_word_list(some))
+        if row is not None:
+            rows.append((row, some))
+    for start in range(0, len(rows), 16):
+        part = rows[start : start + 16]
+        batch = collate([row for row, _ in part], pad_id).to(model.embed_tokens.weight.device.type)
+        mask = batch.mask()
+        states, _ = model(batch.ids, batch.position, mask.to(autocast_dtype(mask)))
+        for index, (row, some) in enumerate(part):
+            said = model.logits(states[index]).argmax(-1).tolist()
+            failed += _not_said(row, said, some, writer)
+    return failed
+
+
+def _word_list(words: Sequence[str]) -> Group:
+    """Return a group whose one answer holds the words, each in surroundings of its own."""
+    first, second, third = (*words, *words)[:WORDS_AT_ONCE]
+    text = f"Please bring the {first} and your {second} if you pay by card. A {third} is free."
+    quote = Quote(0, 0, len(text))
+    asked = Exchange("What should I bring?", (quote, " [1]"), quote)
+    return Group("You are the support assistant.", (Passage("Help", "", text),), ((asked,),))
+
+
+def _not_said(
+    row: TokenRow, said: list[int], words: Sequence[str], writer: RowWriter
+) -> Iterator[str]:
+    """Yield the words that are not predicted token for token in the answer of this row."""
+    answer = next(n for n, weight in enumerate(row.weight) if weight >= 1.0)
+    for word in words:
+        ids = writer.tokenizer.encode(f" {word}").ids
+        for place in range(answer, len(row) - len(ids)):
+            if row.ids[place + 1 : place + 1 + len(ids)] == ids:
+                if said[place : place + len(ids)] != ids:
+                    yield word
+                break
 
 
 def _count(hits: Counter[str], row: TokenRow, said: list[int], span: Span, sorry_id: int) -> None:

@@ -10,9 +10,10 @@ from .facts import Fact, Filling, fact_book
 from .guidelines import random_guidelines
 from .prompts import Exchange, Group, Passage, Quote
 from .smalltalk import small_talk
-from .styles import Habits, answered, casual, longer_quote, sorry
+from .styles import Habits, answered, casual, longer_quote, past_exchange, sorry
 
 BEST_FIRST_SHARE = 0.85  # of the questions, as the real retrieval ranks
+PAST_SHARE = 0.4  # of the prompts; an article that was talked about is no longer shown
 MAIN_POINT_SHARE = 0.75  # articles tend to say the main thing first
 GOALS = (
     "pair the {item}|reset the {item}|set up your {item}|clean the {item}|register your {item}"
@@ -36,7 +37,9 @@ def invented_group(rng: random.Random, max_passages: int, habits: Habits) -> Gro
     n_passages = rng.choices((1, 2, 3), (2, 3, 7))[0]
     shelf = _Shelf(rng, company, habits)
     shelf.stock(min(n_passages, max_passages))
-    talks = shelf.conversations(rng.randint(4, 7))
+    if rng.random() < PAST_SHARE and habits.past:
+        shelf.put_one_away()
+    talks = shelf.conversations(rng.randint(5, 9))
     return Group(random_guidelines(company, rng), tuple(shelf.passages), tuple(talks))
 
 
@@ -57,6 +60,7 @@ class _Shelf:
         self.rng, self.company, self.habits = rng, company, habits
         self.passages: list[Passage] = []
         self.stated: list[list[tuple[Fact, str, Quote, Filling]]] = []
+        self.past: list[Exchange] = []
 
     def stock(self, n_passages: int) -> None:
         """Lay down passages; with luck two of them say like things of unlike subjects."""
@@ -73,6 +77,17 @@ class _Shelf:
             else:
                 self._add_facts(section, filling)
 
+    def put_one_away(self) -> None:
+        """Talk about one more passage of the same things, and take it off the shelf again."""
+        rng, filling = self.rng, self.stated[0][0][3]
+        self._add_facts(rng.choice(fact_book()).headings, filling)
+        text = self.passages.pop().text
+        for fact, template, _, _ in self.stated.pop():
+            fitting = [q for q in fact.questions if template in fact.answering(q)]
+            if fitting:
+                question = filling.fill(rng.choice(fitting))
+                self.past.append(past_exchange(question, f"{text} [1]", rng))
+
     def _add_facts(self, headings: tuple[str, ...], filling: Filling) -> None:
         rng = self.rng
         stated_before = {fact for row in self.stated for fact, *_ in row}
@@ -81,10 +96,11 @@ class _Shelf:
         chosen = rng.sample(about, min(len(about), rng.choices((1, 2, 3, 4), (6, 5, 3, 1))[0]))
         heading = filling.fill(rng.choice(headings))
         text, stated = "", []
+        gap = "\n- " if rng.random() < 0.08 else " "
         for fact in chosen:
             template = rng.choice(fact.sentences)
             sentence = filling.fill(template)
-            text += (" " if text else "") + sentence
+            text += (gap if text else gap.lstrip()) + sentence
             quote = Quote(len(self.passages), len(text) - len(sentence), len(text))
             stated.append((fact, template, quote, filling))
         title = rng.choice((self.company, f"{self.company} help", rng.choice(headings), "FAQ"))
@@ -106,9 +122,11 @@ class _Shelf:
             f"How can I {goal}?",
             f"What are the steps to {goal}?",
         )
-        lead = f"To {goal}:" if text.startswith("1.") and rng.random() < 0.5 else ""
-        text = f"{lead}\n{text}" if lead else text
-        start = len(lead) + 1 if lead else 0
+        lead = ""
+        if text.startswith("1.") and rng.random() < 0.6:
+            place = filling.fill("on the {code2} page of our website")
+            lead = rng.choice((f"To {goal}:\n", f"You can {goal} {place}.\n\n", "Please:\n\n"))
+        text, start = lead + text, len(lead)
         fact = Fact(("Steps",), (text,), questions, ())
         quote = Quote(len(self.passages), start, len(text))
         heading = rng.choice((f"How to {goal}", goal[0].upper() + goal[1:], "Steps"))
@@ -120,20 +138,23 @@ class _Shelf:
         talks: dict[str, tuple[Exchange, ...]] = {}
         for _ in range(n_talks):
             talk = self._talk()
-            talks.setdefault(talk[0].question.strip("?").casefold(), talk)
-        if self.rng.random() < 0.25:
+            if self.past and self.rng.random() < 0.4:
+                talk = (self.rng.choice(self.past), *self._talk(follow_up=True))
+            talks.setdefault(talk[-1].question.strip("?").casefold(), talk)
+        if self.rng.random() < 0.15:
             talks["small talk"] = (small_talk(self.rng),)
         return list(talks.values())
 
-    def _talk(self) -> tuple[Exchange, ...]:
+    def _talk(self, *, follow_up: bool = False) -> tuple[Exchange, ...]:
         rng = self.rng
-        if rng.random() < 0.15:
+        if rng.random() < 0.09:
             return (self._unanswerable(),)
         place = 0 if rng.random() < BEST_FIRST_SHARE else rng.randrange(len(self.passages))
         rows = self.stated[place]
         if rng.random() < MAIN_POINT_SHARE:
             rows = rows[:1]
-        found = self._asked(rows, follow_up=False)
+        found = self._asked(rows, follow_up=True) if follow_up else None
+        found = found or self._asked(rows, follow_up=False)
         if found is None:
             return (self._unanswerable(),)
         first, filling = found

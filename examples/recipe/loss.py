@@ -21,7 +21,8 @@ AIMS = (
     (3, 1, "chosen", 0.15),
     (4, 0, "copied_from", 0.20),
     (4, 1, "copied_from", 0.20),
-    (5, 0, "copied_from", 0.10),
+    (5, 0, "copied_from", 0.15),
+    (5, 1, "copied_from", 0.15),
 )
 
 

@@ -36,6 +36,7 @@ class Exchange:
     question: str
     answer: tuple[str | Quote, ...]
     gold: Quote | None = None  # the sentence that answers; the answer may quote more
+    is_past: bool = False  # said before these passages were found: read, not learned to say
 
 
 @dataclass(frozen=True)

@@ -1,4 +1,4 @@
-"""Training groups from public question sets: articles cut into short passages, and questions."""
+"""Public question sets: articles cut into short passages, with the questions they answer."""
 
 # ruff: noqa: SIM905 - a list of words reads best as words
 from __future__ import annotations
@@ -14,12 +14,9 @@ from typing import Any
 from zlib import crc32
 
 from . import names
-from .guidelines import random_guidelines
-from .prompts import Exchange, Group, Passage, Quote
-from .styles import Habits, answered, casual, longer_quote, sorry
 
-MAIN_POINT_SHARE = 0.75  # of the passages begin with the sentence that is asked about
 HELD_OUT_SHARE = 8  # one document in this many is kept for evaluation
+CUTS = ((1, 330), (2, 330), (3, 330), (6, 800))  # most sentences and characters of a chunk
 MAX_SENTENCE = 230  # characters; longer sentences are no model for a help-centre answer
 SENTENCE_END = re.compile(r"(?<=[.!?][\"')])\s+(?=[A-Z0-9\"'(])|(?<=[.!?])\s+(?=[A-Z0-9\"'(])")
 ABBREVIATION = re.compile(r"(?:\b[A-Z]|\b(?:Mr|Mrs|Dr|St|vs|No|Jr|Sr|Inc|Ltd|Gen|Prof|etc|c))\.$")
@@ -101,17 +98,17 @@ def reading_documents(path: Path, rng: random.Random) -> Documents:
 def _cut(
     title: str, sentences: list[str], rng: random.Random
 ) -> tuple[list[Chunk], dict[int, tuple[int, int]]]:
-    """Cut sentences into chunks of one to three; say where each sentence went."""
+    """Cut sentences into chunks, mostly of one to three; say where each sentence went."""
     chunks: list[Chunk] = []
     place_of: dict[int, tuple[int, int]] = {}
-    room = 0
+    room, most = 0, 0
     for index, sentence in enumerate(sentences):
         if not 12 <= len(sentence) <= MAX_SENTENCE:
             room = 0
             continue
-        if room == 0 or len(chunks[-1].text) + len(sentence) > 330:
+        if room == 0 or len(chunks[-1].text) + len(sentence) > most:
             chunks.append(Chunk(title, "", []))
-            room = rng.choices((1, 2, 3), (3, 5, 3))[0]
+            room, most = rng.choices(CUTS, (3, 5, 3, 1))[0]
         room -= 1
         chunks[-1].sentences.append(sentence)
         place_of[index] = (len(chunks) - 1, len(chunks[-1].sentences) - 1)
@@ -127,14 +124,14 @@ def _place(
     """File the question under the chunk that answers it, or any chunk where none does."""
     question = record["question"].strip()
     if not record.get("answerable", True):
-        best = max(chunks, key=lambda c: _overlap(question, c.text), default=None)
+        best = max(chunks, key=lambda c: overlap(question, c.text), default=None)
         if best is not None:
             best.asked.append(Asked(question, None))
         return
     holding = {i for a in record["answers"] for i, s in enumerate(sentences) if a in s}
     if not holding:
         return
-    gold = max(holding, key=lambda i: _overlap(question, sentences[i]))
+    gold = max(holding, key=lambda i: overlap(question, sentences[i]))
     if gold in place_of:
         chunk, sentence = place_of[gold]
         chunks[chunk].asked.append(Asked(question, sentence))
@@ -197,85 +194,7 @@ def dialogue_documents(folder: Path) -> Documents:
     return documents
 
 
-def public_group(
-    documents: list[list[Chunk]], rng: random.Random, max_passages: int, habits: Habits
-) -> Group:
-    """Return a chunk with questions, like chunks beside it, and conversations about them."""
-    chunks = rng.choice(documents)
-    main = rng.choice([c for c in chunks if c.asked] or chunks)
-    if rng.random() < MAIN_POINT_SHARE:
-        main = _from_its_point(main, rng)
-    n_others = min(max_passages, rng.choices((1, 2, 3), (2, 3, 6))[0]) - 1
-    ranked = [main, *_negatives(main, chunks, documents, rng, n_others)]
-    if rng.random() < 0.12:
-        rng.shuffle(ranked)
-    passages = tuple(Passage(c.title, c.heading, c.text) for c in ranked)
-    talks = [(e,) for e in _exchanges(ranked, main, passages, habits, rng)]
-    stranger = rng.choice(rng.choice(documents))
-    if stranger not in ranked and stranger.asked and rng.random() < 0.45:
-        talks.append((sorry(casual(rng.choice(stranger.asked).question, rng)),))
-    rng.shuffle(talks)
-    return Group(random_guidelines(names.company_name(rng), rng), passages, tuple(talks[:8]))
-
-
-def _from_its_point(chunk: Chunk, rng: random.Random) -> Chunk:
-    """Return the chunk from a sentence on that answers something."""
-    points = sorted({a.sentence for a in chunk.asked if a.sentence is not None})
-    if not points:
-        return chunk
-    first = rng.choice(points)
-    later = [
-        Asked(a.question, a.sentence - first)
-        for a in chunk.asked
-        if a.sentence is not None and a.sentence >= first
-    ]
-    # Mostly the first sentence is asked about, but not always.
-    asked = [a for a in later if a.sentence == 0 or rng.random() < 0.3]
-    refused = [a for a in chunk.asked if a.sentence is None]
-    return Chunk(chunk.title, chunk.heading, chunk.sentences[first:], asked + refused)
-
-
-def _negatives(
-    main: Chunk,
-    near: list[Chunk],
-    documents: list[list[Chunk]],
-    rng: random.Random,
-    n: int,
-) -> list[Chunk]:
-    """Return n other chunks, of the same document or with words in common with a question."""
-    if n == 0:
-        return []
-    words = " ".join(a.question for a in main.asked[:2]) or main.text
-    pool = [c for c in near if c.text != main.text and main.text not in c.text]
-    pool = rng.sample(pool, min(len(pool), 12))
-    pool += [rng.choice(rng.choice(documents)) for _ in range(12)]
-    pool = [c for c in pool if c is not main and c.text != main.text]
-    pool.sort(key=lambda c: -_overlap(words, f"{c.title} {c.text}") + 0.3 * rng.random())
-    return pool[:n]
-
-
-def _exchanges(
-    ranked: list[Chunk],
-    main: Chunk,
-    passages: tuple[Passage, ...],
-    habits: Habits,
-    rng: random.Random,
-) -> Iterator[Exchange]:
-    for place, chunk in enumerate(ranked):
-        asked = [a for a in chunk.asked if a.sentence is not None]
-        refused = [a for a in chunk.asked if a.sentence is None]
-        take = 6 if chunk is main else rng.choices((0, 1), (6, 1))[0]
-        for item in rng.sample(asked, min(len(asked), take)):
-            assert item.sentence is not None
-            spans = [Quote(place, *chunk.span(n)) for n in range(len(chunk.sentences))]
-            longer = longer_quote(passages[place], spans, item.sentence)
-            question = casual(item.question, rng)
-            yield answered(question, spans[item.sentence], longer, habits, rng)
-        if chunk is main and refused and rng.random() < 0.35:
-            yield sorry(casual(rng.choice(refused).question, rng))
-
-
-def _overlap(question: str, text: str) -> float:
+def overlap(question: str, text: str) -> float:
     """Return the share of the question's telling words that stand in the text."""
     asked = _words(question)
     return len(asked & _words(text)) / (len(asked) or 1)

@@ -188,6 +188,8 @@ class RowWriter:
         coded = self.tokenizer.encode(answer_text(exchange, group.passages))
         begin = row.add([*coded.ids, self.end_id, *self.newline], position, branch)
         n = len(coded.ids) + 1
+        if exchange.is_past:
+            return n + len(self.newline)
         weight = 1.0 if exchange.gold else UNQUOTED_WEIGHT
         row.weight[begin - 1 : begin - 1 + n] = [weight] * n
         row.weight[begin - 1] = DECISION_WEIGHT * weight

@@ -28,7 +28,8 @@ CLOSINGS = (
     "Just ask if anything is unclear!",
     "Have a lovely day!",
 )
-MOST_LONGER_CHARS = 240  # of two sentences said together
+MOST_WHOLE_CHARS = 300  # of a passage that is said as a whole
+MOST_PAIR_CHARS = 240  # of two sentences said together
 
 
 @dataclass(frozen=True)
@@ -39,10 +40,11 @@ class Habits:
     formal: float = 0.03
     as_list: float = 0.04
     closing: float = 0.05
-    longer: float = 0.15  # two sentences where two stand together
+    longer: float = 0.85  # the whole of a short passage, or two sentences of a long one
+    past: float = 0.12  # an exchange on another article comes before
 
 
-PLAIN = Habits(0.0, 0.0, 0.0, 0.0, 0.0)  # what training is measured by
+PLAIN = Habits(0.0, 0.0, 0.0, 0.0, 1.0, 0.0)  # what training is measured by
 
 
 def answered(
@@ -64,13 +66,26 @@ def answered(
 
 
 def longer_quote(passage: Passage, spans: Sequence[Quote], place: int) -> Quote | None:
-    """Return a sentence and its neighbour as one quote, where there is a short one."""
-    if len(spans) < 2:
-        return None
+    """
+    Return the passage where it is short, else a sentence and its neighbour, else nothing.
+
+    The second sentence of a section often holds what the first leaves open, and a small model
+    chooses sentences badly but copies well.
+    """
+    number = spans[place].passage
+    if len(passage.text) <= MOST_WHOLE_CHARS:
+        return Quote(number, 0, len(passage.text))
     first = min(place, len(spans) - 2)
-    both = Quote(spans[first].passage, spans[first].start, spans[first + 1].end)
-    fits = both.end - both.start <= MOST_LONGER_CHARS and "\n" not in passage.text
-    return both if fits else None
+    if first < 0 or "\n" in passage.text:
+        return None
+    both = Quote(number, spans[first].start, spans[first + 1].end)
+    return both if both.end - both.start <= MOST_PAIR_CHARS else None
+
+
+def past_exchange(question: str, answer: str, rng: random.Random) -> Exchange:
+    """Return an exchange of which nothing is learned but that it is over."""
+    said = SORRY if rng.random() < 0.1 else answer
+    return Exchange(casual(question, rng), (said,), is_past=True)
 
 
 def sorry(question: str) -> Exchange:

@@ -13,9 +13,11 @@ import re
 from collections.abc import Sequence
 from dataclasses import replace
 
-from .prompts import Exchange, Group, Passage, Quote
+from . import names
+from .prompts import Group, Passage, Quote
 
-SWAPPED_GROUPS, MOST_SWAPPED_WORDS = 0.4, 0.4  # shares
+SWAPPED_GROUPS, MOST_SWAPPED_WORDS = 0.75, 0.4  # shares
+MADE_UP_SHARE, HARD_SHARE = 0.15, 0.65  # of the stand-ins; the rest are words of the texts
 WORD = re.compile(r"\b[^\W\d_]{4,}\b")
 KEPT = frozenset(
     "what when where which have with from that this your they will does many much long cost "
@@ -23,14 +25,22 @@ KEPT = frozenset(
 )
 
 
-def swap_words(group: Group, words: Sequence[str], rng: random.Random) -> Group:
-    """Return the group with some words swapped throughout; a share of groups stays as it is."""
+def swap_words(
+    group: Group, words: Sequence[str], hard: Sequence[str], rng: random.Random
+) -> Group:
+    """
+    Return the group with some words swapped throughout; a share of groups stays as it is.
+
+    Args:
+        words: What may stand in.
+        hard: Words the model can't copy yet; they stand in more often.
+    """
     if rng.random() > SWAPPED_GROUPS:
         return group
     found = {w for p in group.passages for w in WORD.findall(f"{p.title} {p.heading} {p.text}")}
     share = rng.random() * MOST_SWAPPED_WORDS
     chosen = sorted(w for w in found if w.lower() not in KEPT and rng.random() < share)
-    other = {word: _like(word, rng.choice(words)) for word in chosen}
+    other = {word: _like(word, _stand_in(words, hard, rng)) for word in chosen}
     shifts = [_shifts(passage.text, other) for passage in group.passages]
 
     def moved(quote: Quote) -> Quote:
@@ -43,10 +53,11 @@ def swap_words(group: Group, words: Sequence[str], rng: random.Random) -> Group:
     )
     talks = tuple(
         tuple(
-            Exchange(
-                _swapped(e.question, other),
-                tuple(moved(part) if isinstance(part, Quote) else part for part in e.answer),
-                moved(e.gold) if e.gold else None,
+            replace(
+                e,
+                question=_swapped(e.question, other),
+                answer=tuple(moved(p) if isinstance(p, Quote) else p for p in e.answer),
+                gold=moved(e.gold) if e.gold else None,
             )
             for e in talk
         )
@@ -72,6 +83,15 @@ def _moved(place: int, shifts: Sequence[tuple[int, int]]) -> int:
     return place + sum(grown for end, grown in shifts if end <= place)
 
 
+def _stand_in(words: Sequence[str], hard: Sequence[str], rng: random.Random) -> str:
+    """Return a hard word, any word of the texts, or one that nobody has seen, or a code."""
+    draw = rng.random()
+    if draw < MADE_UP_SHARE:
+        name = names.invented_name(rng)
+        return name.lower() if rng.random() < 0.6 else f"{name.upper()}{rng.randint(2, 99)}"
+    return rng.choice(hard if hard and draw < MADE_UP_SHARE + HARD_SHARE else words)
+
+
 def _like(word: str, other: str) -> str:
     """Return the other word with capitals as in the first."""
-    return other.capitalize() if word[0].isupper() else other
+    return other.capitalize() if word[0].isupper() and other.islower() else other

@@ -57,6 +57,14 @@ def token_id(tokenizer: Tokenizer, token: str) -> int:
     return int(found)
 
 
+def token_words(tokenizer: Tokenizer) -> list[str]:
+    """Return words that between them hold every token of letters: whole, or at a word's end."""
+    plain = [t for t in sorted(tokenizer.get_vocab()) if t.strip("Ġ").isascii()]
+    whole = [t[1:] for t in plain if t.startswith("Ġ") and t[1:].isalpha() and len(t) > 3]
+    ends = [t for t in plain if t.isalpha() and "Ġ" not in t]
+    return whole + [whole[n % len(whole)] + end for n, end in enumerate(ends)]
+
+
 def save_tokenizer(tokenizer: Tokenizer, folder: Path, max_tokens: int) -> None:
     """Write tokenizer.json and tokenizer_config.json as transformers and vLLM read them."""
     folder.mkdir(parents=True, exist_ok=True)
