@@ -50,6 +50,9 @@ class ModelStream:
             use_responses_api=False,
             http_async_client=self._http,
             http_client=httpx.Client(timeout=timeout),
+            # Its watch wraps each piece in asyncio.wait_for, which before Python 3.12 forgets a
+            # cancellation that comes together with the piece: Stop would be lost.
+            stream_chunk_timeout=None,
             extra_body={"chat_template_kwargs": TEMPLATE_KWARGS},
         )
 
