@@ -21,7 +21,7 @@ from core.vllm import BASE, VllmClient
 from examples.customers import cited_numbers, holds_facts, says_not_found
 from retrieval.embed import get_embedder
 from retrieval.prompt import build_messages, is_small_talk
-from retrieval.search import search
+from retrieval.search import SearchOptions, search
 
 N_STREAMS = 8
 WORD = re.compile(r"[^\W\d_]+(?:'[^\W\d_]+)?")
@@ -73,9 +73,8 @@ class Asker:
             self.database,
             self.embedder,
             question,
+            SearchOptions.of(settings),
             history=history,
-            limit=settings.n_passages,
-            min_similarity=settings.min_similarity,
         )
         if not found and not is_small_talk(question):
             return Reply(question, NOTHING_FOUND, [], hit_limit=False)

@@ -7,11 +7,11 @@ from collections.abc import Iterator, Sequence
 
 import numpy as np
 
-from bench.corpus import scratch_database
+from bench.corpus import DATA, scratch_database
 from bench.model_answers import Asker, Reply, share
 from bench.report import Row, at_least
 from core.db import Database
-from core.settings import ROOT, Settings
+from core.settings import Settings
 from core.vllm import VllmClient
 from examples.recipe.mix import Mixture
 from examples.recipe.public import Asked
@@ -21,7 +21,6 @@ from retrieval.embed import Embedder
 from retrieval.load import LoadedDocument
 from retrieval.store import replace_document
 
-DATA = ROOT / "var" / "data"  # the public sets, fetched by hand; never part of the project
 SETS = ("squad", "dstc11")
 N_QUESTIONS = 100  # of each set
 

@@ -2,6 +2,11 @@
 
 from __future__ import annotations
 
+import os
+import signal
+import socket
+import subprocess
+import sys
 import tempfile
 import time
 from collections.abc import Iterator, Sequence
@@ -17,6 +22,7 @@ from bench.model_answers import Asker, read_jsonl
 from bench.report import Row, at_least, at_most
 from core.db import Database
 from core.settings import Settings
+from core.stack.programs import stack_environment
 from core.types import Message
 from core.vllm import BASE, VllmClient
 from training.recipe import DPO
@@ -45,7 +51,7 @@ def speed_rows(settings: Settings, database: Database, vllm: VllmClient) -> list
             name = f"through an adapter, {n_streams} streams"
             rows.append(at_least(name, ratio, 0.7, "x", peer=peer, n=n_streams))
         rows.append(at_most("vLLM with 3 adapters, resident", resident_gib(settings), 3.5, "GiB"))
-    return rows
+    return [*rows, at_most("vLLM ready, a second one beside", ready_s(settings), 45, "s")]
 
 
 def tokens_per_s(
@@ -98,6 +104,38 @@ def blank_adapters(settings: Settings, vllm: VllmClient, n_adapters: int) -> Ite
         finally:
             for name in names:
                 vllm.unload_adapter(name)
+
+
+def ready_s(settings: Settings) -> float:
+    """Start one more vLLM as the product does, and return the seconds until it is healthy."""
+    with socket.socket() as probe:
+        probe.bind(("127.0.0.1", 0))
+        port = int(probe.getsockname()[1])
+    env = stack_environment(settings.model_copy(update={"vllm_port": port}))
+    command = [sys.executable, "-m", "core.stack.serve_model", "127.0.0.1"]
+    start_s = time.perf_counter()
+    with subprocess.Popen(
+        command,
+        env=env,
+        stdout=subprocess.DEVNULL,
+        stderr=subprocess.DEVNULL,
+        start_new_session=True,
+    ) as server:
+        try:
+            while not _is_healthy(port):
+                if server.poll() is not None or time.perf_counter() - start_s > TIMEOUT_S:
+                    return float("inf")
+                time.sleep(0.2)
+            return time.perf_counter() - start_s
+        finally:
+            os.killpg(server.pid, signal.SIGKILL)
+
+
+def _is_healthy(port: int) -> bool:
+    try:
+        return httpx.get(f"http://127.0.0.1:{port}/health", timeout=2).status_code == 200
+    except httpx.HTTPError:
+        return False
 
 
 def resident_gib(settings: Settings) -> float:

@@ -40,6 +40,7 @@ from core.errors import (
 from core.settings import Settings, get_settings
 from core.vllm import VllmClient
 from retrieval.embed import get_embedder
+from retrieval.load import MAX_BYTES
 
 __all__ = ["Services", "create_app", "make_services", "serve"]
 
@@ -82,8 +83,8 @@ def create_app(settings: Settings) -> FastAPI:
     for routes in (probe_routes, view_routes, login_routes):
         app.include_router(routes(services))
     app.add_api_route("/style.css", _style_sheet)
-    _mount(app, build_desk(services), "/desk", head="")
-    _mount(app, build_chat_page(services), "/", head=page_head())
+    _mount(app, build_desk(services), "/desk", head="", max_file_bytes=MAX_BYTES)
+    _mount(app, build_chat_page(services), "/", head=page_head(), max_file_bytes=2**20)
     app.add_middleware(Guard, door=services.door)
     app.add_middleware(
         SessionMiddleware,
@@ -131,7 +132,7 @@ def _fail_stale(database: Database) -> int:
         return fail_stale_turns(conn, ANSWER_TIMEOUT_S)
 
 
-def _mount(app: FastAPI, blocks: gr.Blocks, path: str, *, head: str) -> None:
+def _mount(app: FastAPI, blocks: gr.Blocks, path: str, *, head: str, max_file_bytes: int) -> None:
     blocks.queue(default_concurrency_limit=64, max_size=512)
     gr.mount_gradio_app(
         app,
@@ -144,7 +145,7 @@ def _mount(app: FastAPI, blocks: gr.Blocks, path: str, *, head: str) -> None:
         mcp_server=False,
         ssr_mode=False,
         pwa=False,
-        max_file_size="1mb",
+        max_file_size=max_file_bytes,
         allowed_paths=[],
         theme=theme(),
         css=style_sheet(),

@@ -10,7 +10,8 @@ from starlette.types import ASGIApp, Message, Receive, Scope, Send
 from bot.accounts import AdminDoor, ensure_visitor, is_admin
 
 LOGIN_PATH = "/desk/login"
-UPLOAD_PATH = "/gradio_api/upload"  # Gradio's own; no page of ours takes files
+UPLOAD_PATH = "/gradio_api/upload"  # Gradio's own; only the desk takes files
+MAX_UPLOAD_BYTES = 200_000_000  # several articles at once; the desk bounds each of them
 MAX_BODY_BYTES = 4_000_000  # a megabyte typed, and the conversation that comes back with a thumb
 # Gradio builds its pages with inline scripts and compiles small functions. Nothing may be
 # fetched from elsewhere: a picture's address in an answer could carry away what was said.
@@ -59,9 +60,11 @@ def _refusal(request: Request) -> Response | None:
     path = request.url.path
     if _is_desk(path) and not is_admin(request.session):
         return _turned_away(request)
-    if path.endswith(UPLOAD_PATH):
+    is_upload = path.endswith(UPLOAD_PATH)
+    if is_upload and not _is_desk(path):
         return JSONResponse({"detail": "files are not taken here"}, status_code=404)
-    if int(request.headers.get("content-length", "0")) > MAX_BODY_BYTES:
+    most = MAX_UPLOAD_BYTES if is_upload else MAX_BODY_BYTES
+    if int(request.headers.get("content-length", "0")) > most:
         return JSONResponse({"detail": "that is too much at once"}, status_code=413)
     return None
 

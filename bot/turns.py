@@ -25,7 +25,7 @@ from core.settings import Settings
 from core.types import Message, Passage, Turn, TurnStatus
 from retrieval.embed import Embedder
 from retrieval.prompt import PROMPT_VERSION, build_messages, clean_question, is_small_talk
-from retrieval.search import search
+from retrieval.search import SearchOptions, search
 
 MAX_QUESTION_CHARS = 8_000
 MAX_TITLE_CHARS = 60
@@ -152,9 +152,8 @@ class TurnStore:
             self.db,
             self.embedder,
             question,
+            SearchOptions.of(self.settings),
             history=history,
-            limit=self.settings.n_passages,
-            min_similarity=self.settings.min_similarity,
         )
 
     def reassign(self, draft: Draft) -> str | None:

@@ -2,12 +2,14 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from html import escape
-from typing import Annotated
+from typing import Annotated, Any
 from uuid import UUID
 
 from fastapi import APIRouter, Query, Request
 from fastapi.responses import HTMLResponse
+from psycopg import Connection
 
 from bot.accounts import is_admin, visitor_id
 from bot.html import article, page, prose
@@ -15,18 +17,24 @@ from bot.services import Services
 from core.conversations import turn_owner, turn_passages
 from core.errors import NotFound, TurnNotFound
 from core.types import Passage
+from retrieval.search import SearchOptions
 from retrieval.store import StoredDocument, get_chunk_body, get_document
 
 
 def view_routes(services: Services) -> APIRouter:
     """Return the routes of the pages that citations and admins link to."""
     routes = APIRouter(default_response_class=HTMLResponse)
+    audiences = SearchOptions.of(services.settings).audiences
 
     @routes.get("/documents/{document_id}")
-    def document(document_id: UUID, chunk: Annotated[int | None, Query()] = None) -> str:
-        """Show an article, with one of its chunks marked when asked to."""
+    def document(
+        document_id: UUID, request: Request, chunk: Annotated[int | None, Query()] = None
+    ) -> str:
+        """Show an article to whom it is for and to admins, with one of its chunks marked."""
         with services.database.connect() as conn:
             found = get_document(conn, document_id)
+            if not is_admin(request.session) and not _is_for(conn, document_id, audiences):
+                raise NotFound(f"no document {document_id} for you")
             passage = "" if chunk is None else get_chunk_body(conn, document_id, chunk)
         body, _ = _whole(found, passage)
         return page(found.title, body, company=services.company)
@@ -44,6 +52,11 @@ def view_routes(services: Services) -> APIRouter:
         return page(seen.title, _source(seen, whole), company=services.company)
 
     return routes
+
+
+def _is_for(conn: Connection[Any], document_id: UUID, audiences: Sequence[str]) -> bool:
+    sql = "SELECT 1 FROM documents WHERE id = %s AND audience = ANY(%s)"
+    return conn.execute(sql, (document_id, list(audiences))).fetchone() is not None
 
 
 def _whole(document: StoredDocument, passage: str) -> tuple[str, bool]:

@@ -7,7 +7,7 @@ import sys
 
 import typer
 
-from cli import asking, knowledge, learning, measure, stack
+from cli import asking, judging, knowledge, learning, measure, stack
 
 app = typer.Typer(
     name="ratchet",
@@ -18,7 +18,7 @@ app = typer.Typer(
 )
 for room in (stack, knowledge, asking, learning, measure):
     app.registered_commands += room.app.registered_commands
-app.add_typer(measure.evaluations, name="eval")
+app.add_typer(judging.app, name="eval")
 
 
 def main() -> None:

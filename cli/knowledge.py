@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from contextlib import closing
-from pathlib import Path
+from dataclasses import replace
 from typing import TYPE_CHECKING, Annotated
 
 import typer
@@ -19,20 +19,26 @@ app = typer.Typer()
 
 @app.command()
 def ingest(
-    paths: Annotated[list[Path], typer.Argument(help="Files and folders of articles.")],
+    sources: Annotated[
+        list[str], typer.Argument(help="Files and folders of articles, addresses of websites.")
+    ],
     collection: str = "help",
+    audience: Annotated[
+        str, typer.Option(help="Who may read them: everyone, or a group such as staff.")
+    ] = "everyone",
     as_json: Json = False,
 ) -> None:
     """Bring articles into the index; unchanged ones are skipped."""
     from core.settings import get_settings
 
-    report = _ingest(get_settings(), paths, collection, show_progress=not as_json)
+    report = _ingest(get_settings(), sources, collection, audience, show_progress=not as_json)
     if as_json:
         print_json(report)
     else:
         typer.echo(_in_words(report))
         for problem in report.problems:
-            typer.echo(f"{problem.path}: {problem.reason}", err=True)
+            named = problem.path in problem.reason
+            typer.echo(problem.reason if named else f"{problem.path}: {problem.reason}", err=True)
     raise typer.Exit(9 if report.problems else 0)
 
 
@@ -47,6 +53,7 @@ def search(
     from core.db import Database
     from core.settings import get_settings
     from retrieval.embed import get_embedder
+    from retrieval.search import SearchOptions
     from retrieval.search import search as find_passages
 
     settings = get_settings()
@@ -56,9 +63,7 @@ def search(
             db,
             get_embedder(settings),
             question,
-            limit=limit,
-            min_similarity=settings.min_similarity,
-            collection=collection,
+            replace(SearchOptions.of(settings), limit=limit, collection=collection),
         )
     if as_json:
         print_json(found)
@@ -80,15 +85,21 @@ def ingest_first_articles(settings: Settings) -> str:
         return "ingested earlier"
     if not articles.is_dir():
         return f"none in {articles}"
-    report = _ingest(settings, [articles], "help", show_progress=False)
+    report = _ingest(settings, [str(articles)], "help", "everyone", show_progress=False)
     done.touch()  # only now: an interrupted first ingest is finished by the next start
     return _in_words(report)
 
 
 def _ingest(
-    settings: Settings, paths: list[Path], collection: str, *, show_progress: bool
+    settings: Settings,
+    sources: list[str],
+    collection: str,
+    audience: str,
+    *,
+    show_progress: bool,
 ) -> IngestReport:
     from rich.console import Console
+    from rich.markup import escape
     from rich.progress import Progress
 
     from core.db import Database
@@ -104,12 +115,19 @@ def _ingest(
         task = bar.add_task("reading", total=None)
 
         def on_progress(now: IngestProgress) -> None:
-            name = Path(now.path).name
-            bar.update(task, completed=now.n_done, total=now.n_files, description=name)
+            name = now.path.rstrip("/").rsplit("/", 1)[-1]
+            bar.update(task, completed=now.n_done, total=now.n_files, description=escape(name))
 
         db.require()
         embedder = get_embedder(settings)
-        return bring_in(db, embedder, paths, collection=collection, on_progress=on_progress)
+        return bring_in(
+            db,
+            embedder,
+            sources,
+            collection=collection,
+            audience=audience,
+            on_progress=on_progress,
+        )
 
 
 def _in_words(report: IngestReport) -> str:

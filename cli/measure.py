@@ -1,16 +1,14 @@
-"""Doors that show and measure: demo, bench, eval."""
+"""Doors that show and measure: demo and bench."""
 
 from __future__ import annotations
 
-from pathlib import Path
-from typing import Annotated, Any
+from typing import Annotated
 
 import typer
 
 from cli.output import Json, print_json
 
 app = typer.Typer()
-evaluations = typer.Typer(help="Judge a part of the product by questions of your own.")
 
 BENCHES = ("chat", "swap", "feedback", "retrieval", "model")
 
@@ -65,40 +63,3 @@ def bench(name: str, as_json: Json = False) -> None:
         raise InvalidInput(f"no bench is called {name!r}; there are {', '.join(BENCHES)}")
     rows = import_module(f"bench.{name}").run(get_settings())
     show(name, rows, as_json_object=as_json)
-
-
-@evaluations.command()
-def retrieval(
-    queries: Annotated[Path, typer.Argument(help='JSONL of {"question", "article"}.')],
-    collection: str = "help",
-    picture: Annotated[Path | None, typer.Option(help="Where to draw recall per leg.")] = None,
-    as_json: Json = False,
-) -> None:
-    """Print recall, nDCG and MRR of each leg and of both fused, with 95 % intervals."""
-    from contextlib import closing
-
-    from cli.output import print_table
-    from core.db import Database
-    from core.settings import get_settings
-    from retrieval.embed import get_embedder
-    from retrieval.evaluate import evaluate_file
-
-    settings = get_settings()
-    drawn = picture or settings.home / "retrieval.png"
-    with closing(Database(settings.dsn).open()) as db:
-        found = evaluate_file(
-            db, get_embedder(settings), queries, collection=collection, picture=drawn
-        )
-    if as_json:
-        print_json(found)
-        return
-    metrics = [name for name in next(iter(found["legs"].values())) if name != "recall_curve"]
-    rows = [[leg, *(_with_interval(of[m]) for m in metrics)] for leg, of in found["legs"].items()]
-    print_table(["leg", *metrics], rows)
-    if found["unknown"]:
-        typer.echo(f"Not ingested: {', '.join(found['unknown'])}", err=True)
-    typer.echo(f"Picture: {drawn}")
-
-
-def _with_interval(figure: dict[str, Any]) -> str:
-    return f"{figure['value']:.3f} [{figure['low']:.3f}, {figure['high']:.3f}]"

@@ -30,7 +30,7 @@ def up(
     for name in (signal.SIGTERM, signal.SIGHUP):
         signal.signal(name, signal.default_int_handler)  # as Ctrl-C: nothing stays behind
     with _shown_steps(quiet=as_json) as on_step:
-        is_new = local.up(settings, migrate=_migrate, fill=_fill, on_step=on_step)
+        is_new = local.up(settings, migrate=_migrate, fill=_fill, load=_load, on_step=on_step)
     url, password_file = health.page_url(settings), settings.home / "admin-password"
     if as_json:
         print_json({"url": url, "started": is_new, "admin_password_file": password_file})
@@ -129,6 +129,23 @@ def _fill(settings: Settings) -> str:
     from cli.knowledge import ingest_first_articles
 
     return ingest_first_articles(settings)
+
+
+def _load(settings: Settings) -> str:
+    """Load the live adapter now; the workers' next look would let the first customers wait."""
+    from contextlib import closing
+
+    from core.db import Database
+    from core.errors import AdapterError
+    from training import deploy
+
+    with closing(Database(settings.dsn).open()) as db:
+        for _ in range(2):  # a worker may load it at the same moment; the second look finds it
+            try:
+                return ", ".join(deploy.reconcile(db, settings))
+            except AdapterError as exc:
+                problem = str(exc)
+    return f"without the live adapter: {problem}"
 
 
 def _stay(settings: Settings) -> None:

@@ -52,7 +52,12 @@ class Settings(BaseSettings):
     chunk_tokens: int = Field(default=120, ge=16, le=250)
     # None means 1 for the demo model, which confuses several, and 4 for any other.
     passages_in_prompt: int | None = Field(default=None, ge=1, le=20)
-    min_similarity: float = 0.35  # below this the best passage counts as nothing relevant
+    audience: str = "everyone"  # whom this chat serves; what is for everyone is for them too
+    rerank_ms: float = Field(default=80.0, ge=0)  # time to read the best passages again; 0 = never
+    # Below this the best passage counts as nothing relevant: the mean of its cosine and its
+    # rerank score, or its cosine alone where nothing was reranked.
+    min_relevance: float = 0.43
+    min_similarity: float = 0.35
 
     adapters_dir: Path | None = None  # None means home/adapters; a shared volume on servers
     retrain_every_hours: float = 24.0

@@ -112,6 +112,7 @@ class Passage:
     similarity: float  # cosine in [-1, 1] to the query; the "nothing relevant" test reads it
     dense_rank: int | None
     text_rank: int | None
+    position: int | None = None  # of the chunk in its document, where it is known
 
 
 @dataclass(frozen=True, slots=True)

@@ -173,7 +173,9 @@ CREATE TABLE public.documents (
     body text NOT NULL,
     content_sha256 text NOT NULL,
     created_at timestamp with time zone DEFAULT now() NOT NULL,
-    updated_at timestamp with time zone DEFAULT now() NOT NULL
+    updated_at timestamp with time zone DEFAULT now() NOT NULL,
+    audience text DEFAULT 'everyone'::text NOT NULL,
+    CONSTRAINT documents_audience_check CHECK ((audience <> ''::text))
 );
 
 CREATE TABLE public.gate_reports (
@@ -185,6 +187,25 @@ CREATE TABLE public.gate_reports (
     reasons text[] NOT NULL,
     figures jsonb NOT NULL,
     created_at timestamp with time zone DEFAULT now() NOT NULL
+);
+
+CREATE TABLE public.jobs (
+    id uuid DEFAULT uuidv7() NOT NULL,
+    kind text NOT NULL,
+    request jsonb NOT NULL,
+    state text DEFAULT 'queued'::text NOT NULL,
+    progress jsonb DEFAULT '{}'::jsonb NOT NULL,
+    result jsonb,
+    error text DEFAULT ''::text NOT NULL,
+    attempt integer DEFAULT 0 NOT NULL,
+    lease_expires_at timestamp with time zone,
+    created_at timestamp with time zone DEFAULT clock_timestamp() NOT NULL,
+    started_at timestamp with time zone,
+    finished_at timestamp with time zone,
+    CONSTRAINT jobs_check CHECK (((state = 'running'::text) = (lease_expires_at IS NOT NULL))),
+    CONSTRAINT jobs_check1 CHECK (((state = ANY (ARRAY['done'::text, 'failed'::text])) = (finished_at IS NOT NULL))),
+    CONSTRAINT jobs_kind_check CHECK ((kind = ANY (ARRAY['ingest'::text, 'evaluate'::text]))),
+    CONSTRAINT jobs_state_check CHECK ((state = ANY (ARRAY['queued'::text, 'running'::text, 'done'::text, 'failed'::text])))
 );
 
 CREATE TABLE public.lexeme_counts (
@@ -313,6 +334,9 @@ ALTER TABLE ONLY public.feedback
 ALTER TABLE ONLY public.gate_reports
     ADD CONSTRAINT gate_reports_pkey PRIMARY KEY (id);
 
+ALTER TABLE ONLY public.jobs
+    ADD CONSTRAINT jobs_pkey PRIMARY KEY (id);
+
 ALTER TABLE ONLY public.lexeme_counts
     ADD CONSTRAINT lexeme_counts_pkey PRIMARY KEY (lexeme);
 
@@ -346,6 +370,8 @@ CREATE INDEX conversations_owner ON public.conversations USING btree (owner_id, 
 CREATE INDEX corrections_turn ON public.corrections USING btree (turn_id, created_at DESC);
 
 CREATE INDEX feedback_turn ON public.feedback USING btree (turn_id, rater_id, rated_at DESC, id DESC);
+
+CREATE INDEX jobs_open ON public.jobs USING btree (created_at) WHERE (state = ANY (ARRAY['queued'::text, 'running'::text]));
 
 CREATE INDEX reviews_turn ON public.reviews USING btree (turn_id, created_at DESC);
 

@@ -18,6 +18,7 @@ CountTokens = Callable[[str], int]
 MODEL_TOKENS = 254  # MiniLM reads 256, two of them its own
 MAX_CONTEXT_TOKENS = 64  # what title and headings may take of them
 MIN_BODY_TOKENS = 16
+MAX_HEADING_CHARS = 200  # a longer one is a text that somebody marked as a heading
 _MARKDOWN = MarkdownIt("commonmark").enable("table")
 _SENTENCE_END = r"(?<=[.!?])[\"')\]]*\s+|(?<=[。！？])"
 # The model takes an endless word for a single unknown token; no real text has 8 letters a token.
@@ -61,7 +62,9 @@ def split(document: LoadedDocument, count_tokens: CountTokens, max_tokens: int) 
     """
 
     def size(text: str) -> int:
-        return max(count_tokens(text), len(text) // MAX_LETTERS_PER_TOKEN)
+        at_least = len(text) // MAX_LETTERS_PER_TOKEN
+        # Far too long is long enough to know; counting megabytes at each cut takes minutes.
+        return at_least if at_least > MODEL_TOKENS else max(count_tokens(text), at_least)
 
     chunks: list[Chunk] = []
     blocks = _blocks(document)
@@ -116,7 +119,7 @@ def _plain_text(inline: Token) -> str:
         for child in inline.children or []
         if child.type in ("text", "code_inline", "softbreak", "hardbreak")
     )
-    return " ".join(text.split())
+    return " ".join(text.split())[:MAX_HEADING_CHARS]
 
 
 def _pack(blocks: Iterator[_Block], count_tokens: CountTokens, limit: int) -> Iterator[str]:

@@ -5,20 +5,30 @@ from __future__ import annotations
 import os
 import threading
 from collections.abc import Sequence
+from dataclasses import dataclass
 from functools import cache
 from typing import TYPE_CHECKING
 
 import numpy as np
+from numpy.typing import NDArray
 
 from core.errors import EmbeddingError
 from core.settings import Settings
 
 if TYPE_CHECKING:
     import torch
-    from numpy.typing import NDArray
 
 DIM = 384  # the width of the column chunks.embedding
-BATCH_SIZE = 32
+BATCH_SIZE = 16
+
+
+@dataclass(frozen=True, slots=True)
+class TokenVectors:
+    """A text as the model read it: one vector for all of it, and one for each of its tokens."""
+
+    vector: NDArray[np.float32]  # unit, (384,)
+    tokens: NDArray[np.float16]  # unit rows, (tokens, 384), the model's own two included
+    words: tuple[str, ...]  # the word each token belongs to; empty for the model's own two
 
 
 class Embedder:
@@ -79,6 +89,36 @@ class Embedder:
     def query(self, text: str) -> NDArray[np.float32]:
         """Return the unit vector of a question, float32 (384,)."""
         return np.asarray(self.passages([text])[0], dtype=np.float32)
+
+    def token_vectors(self, texts: Sequence[str]) -> list[TokenVectors]:
+        """Return for each text its vector and those of its tokens, from one pass of the model."""
+        import torch
+
+        if not texts:
+            return []
+        with self._lock, torch.inference_mode():
+            features = self._model.preprocess(list(texts))
+            out = self._model.forward(features)
+        lengths = out["attention_mask"].sum(1).tolist()
+        normal = torch.nn.functional.normalize
+        vectors_ND = normal(out["sentence_embedding"].float(), dim=-1).numpy()
+        tokens_NTD = normal(out["token_embeddings"].float(), dim=-1).half().numpy()
+        return [
+            TokenVectors(vector_D, tokens_TD[:length], self._words(text, length))
+            for text, vector_D, tokens_TD, length in zip(
+                texts, vectors_ND, tokens_NTD, lengths, strict=True
+            )
+        ]
+
+    def _words(self, text: str, length: int) -> tuple[str, ...]:
+        """Return the word of each of the first `length` tokens, the model's own two among them."""
+        clean = text.strip()
+        coded = self._tokenizer.encode(clean, add_special_tokens=False)
+        words = []
+        for word in coded.word_ids[: length - 2]:
+            place = coded.word_to_chars(word) if word is not None else None
+            words.append(clean[slice(*place)] if place else "")
+        return ("", *words, "")
 
     def count_tokens(self, text: str) -> int:
         """Return how many tokens of the model the text has, without the model's own two."""

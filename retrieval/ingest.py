@@ -1,4 +1,4 @@
-"""Files and folders → chunks → vectors → database; one batch is stored while the next embeds."""
+"""Files, folders and sites → chunks → vectors → database: read, embedded and stored overlapped."""
 
 from __future__ import annotations
 
@@ -6,6 +6,7 @@ import hashlib
 from collections.abc import Callable, Iterator, Sequence
 from concurrent.futures import Future, ThreadPoolExecutor
 from dataclasses import dataclass, field
+from functools import cache
 from pathlib import Path
 
 import numpy as np
@@ -15,25 +16,20 @@ from core.db import Database
 from core.errors import DocumentError, InvalidInput
 from core.settings import get_settings
 from retrieval import store
-from retrieval.chunk import Chunk, contextual_text, split
+from retrieval.chunk import contextual_text, split
 from retrieval.embed import Embedder
-from retrieval.load import MEDIA_TYPES, LoadedDocument, parse_document, read_bytes
+from retrieval.links import is_url
+from retrieval.load import LoadedDocument, Problem, parse_document, parse_page, read_bytes
+from retrieval.site import Page, Site
+from retrieval.walk import Walk, walk
 
 INDEX_VERSION = "1"  # raise it when loading or chunking changes: every file is then ingested anew
-BATCH_CHUNKS = 64  # embedded at once, over several small documents
-
-
-@dataclass(frozen=True, slots=True)
-class Problem:
-    """A file that could not be ingested, and why in one line."""
-
-    path: str
-    reason: str
+BATCH_CHUNKS = 128  # embedded at once and stored in one transaction, over several small documents
 
 
 @dataclass(frozen=True, slots=True)
 class IngestProgress:
-    """How far an ingest has come."""
+    """How far an ingest has come; of a site `n_files` grows while it is discovered."""
 
     n_done: int
     n_files: int
@@ -48,161 +44,208 @@ class IngestReport:
     changed: int = 0
     unchanged: int = 0
     removed: int = 0
-    skipped: int = 0  # files in folders whose kind can't be read
+    skipped: int = 0  # in folders and sites: what is no article, or asks robots to stay away
     n_chunks: int = 0
     problems: list[Problem] = field(default_factory=list)
 
 
 @dataclass(frozen=True, slots=True)
 class _Prepared:
-    """A document cut into chunks, with the texts to embed."""
+    """A document cut into chunks, with the text to embed of each."""
 
-    document: LoadedDocument
-    sha256: str
-    chunks: list[Chunk]
+    cut: store.CutDocument
     texts: list[str]
+
+
+OnProgress = Callable[[IngestProgress], None]
 
 
 def ingest(
     db: Database,
     embedder: Embedder,
-    paths: Sequence[Path | str],
+    sources: Sequence[Path | str],
     *,
     collection: str = "help",
-    on_progress: Callable[[IngestProgress], None] | None = None,
+    audience: str = "everyone",
+    public_only: bool = False,
+    on_progress: OnProgress | None = None,
 ) -> IngestReport:
     """
-    Bring a collection in line with files and folders and report what happened.
+    Bring a collection in line with files, folders and sites and report what happened.
 
     Unchanged files cost a hash; a changed one is replaced, one gone from an ingested folder
-    is removed, each in its own transaction, so an interrupted run is finished by the next.
-    A file that can't be read is reported and what was stored of it before stays.
+    or site is removed, each in its own transaction, so an interrupted run is finished by the
+    next. A file that can't be read is reported and what was stored of it before stays.
+    With `public_only` sites in private networks are refused.
 
     Raises:
-        InvalidInput: A path does not exist; nothing was done.
+        InvalidInput: A path does not exist or a site can't be begun; nothing of it was done.
         DatabaseUnavailable: Postgres went away; documents already stored stay.
     """
-    roots = [Path(path).resolve() for path in paths]
+    if not audience.strip():
+        raise InvalidInput("the audience has no name; say everyone, or a group such as staff")
+    sites = [Site(str(url), public_only=public_only) for url in sources if is_url(str(url))]
+    roots = [Path(path).resolve() for path in sources if not is_url(str(path))]
     for root in roots:
         if not root.exists():
             raise InvalidInput(f"{root} does not exist; nothing was ingested")
-    report = IngestReport()
-    files = list(_files(roots, report))
     with db.connect() as conn:
         known = store.document_hashes(conn, collection)
-    with ThreadPoolExecutor(max_workers=1, thread_name_prefix="store") as storer:
-        pending: Future[None] | None = None
-        for batch in _batches(_prepare(files, known, embedder, report, on_progress)):
-            embeddings_ND = embedder.passages([text for item in batch for text in item.texts])
-            if pending:
-                pending.result()
-            pending = storer.submit(
-                _store_batch, db, collection, batch, embeddings_ND, known, report
-            )
-        if pending:
-            pending.result()
-    _remove_missing(db, collection, roots, files, known, report)
-    return report
+    run = _Run(db, embedder, collection, audience, known, on_progress or (lambda _now: None))
+    found = walk(roots)
+    run.report.problems += found.problems
+    run.report.skipped += found.n_skipped
+    _embed_and_store(run, _prepared(run, found.files, sites))
+    _remove_missing(run, roots, found, sites)
+    return run.report
 
 
-def _files(roots: Sequence[Path], report: IngestReport) -> Iterator[Path]:
-    """Yield each readable file once, in order; named files are tried whatever their kind."""
-    seen: set[Path] = set()
-    for root in roots:
-        for path in [root] if root.is_file() else sorted(root.rglob("*")):
-            inside = path.relative_to(root).parts
-            if path in seen or not path.is_file() or any(part[0] == "." for part in inside):
-                continue
-            seen.add(path)
-            if path != root and path.suffix.lower() not in MEDIA_TYPES:
-                report.skipped += 1
-                continue
-            yield path
+@dataclass(slots=True)
+class _Run:
+    """One ingest: what every step needs, and what it has found out so far."""
+
+    db: Database
+    embedder: Embedder
+    collection: str
+    audience: str
+    known: dict[str, str]  # uri → hash, as stored before
+    on_progress: OnProgress
+    report: IngestReport = field(default_factory=IngestReport)
+    present: set[str] = field(default_factory=set)  # uris that are there, readable or not
+    ended: bool = False
+
+    def is_unchanged(self, uri: str | Path, sha256: str) -> bool:
+        """Whether the source is as it was stored; counts it if so."""
+        unchanged = self.known.get(str(uri)) == sha256
+        self.report.unchanged += unchanged
+        return unchanged
+
+    def index_hash(self, content: bytes) -> str:
+        """Hash the content together with what decides how it is indexed and for whom."""
+        tokens = get_settings().chunk_tokens
+        how = f"{INDEX_VERSION} {tokens} {self.embedder.name} {self.audience}\n"
+        return hashlib.sha256(how.encode() + content).hexdigest()
+
+    def cut(self, document: LoadedDocument, sha256: str) -> _Prepared:
+        """Cut a document into chunks; raises DocumentError when it holds headings only."""
+        count_tokens = cache(self.embedder.count_tokens)  # headings and blocks come up repeatedly
+        chunks = split(document, count_tokens, get_settings().chunk_tokens)
+        if not chunks:
+            raise DocumentError(f"{Path(document.uri).name} holds headings only")
+        texts = [contextual_text(document.title, chunk, count_tokens) for chunk in chunks]
+        return _Prepared(store.CutDocument(document, sha256, chunks), texts)
 
 
-def _prepare(
-    files: Sequence[Path],
-    known: dict[str, str],
-    embedder: Embedder,
-    report: IngestReport,
-    on_progress: Callable[[IngestProgress], None] | None,
-) -> Iterator[_Prepared]:
+def _prepared(run: _Run, files: Sequence[Path], sites: Sequence[Site]) -> Iterator[_Prepared]:
     """Read and cut what is new or changed; tell what is unchanged or unreadable."""
-    for n_done, path in enumerate(files, start=1):
+    for n_done, (item, n_waiting) in enumerate(_items(files, sites), start=1):
+        uri = str(item) if isinstance(item, Path) else item.uri
+        if uri in run.present and not isinstance(item, Problem):
+            continue  # two of the sites share this page
+        run.present.add(uri)
         try:
-            raw = read_bytes(path)
-            sha256 = _index_hash(raw, embedder)
-            if known.get(str(path)) == sha256:
-                report.unchanged += 1
-            else:
-                yield _cut(parse_document(path, raw), sha256, embedder)
+            if isinstance(item, Problem):
+                raise DocumentError(item.reason)
+            changed = _changed(run, item)
+            if changed:
+                yield changed
         except DocumentError as exc:
-            report.problems.append(Problem(str(path), str(exc)))
-        if on_progress:
-            on_progress(IngestProgress(n_done, len(files), str(path)))
+            run.report.problems.append(Problem(uri, str(exc)))
+        run.on_progress(IngestProgress(n_done, n_done + n_waiting, uri))
+        if run.ended:
+            return
+    run.report.skipped += sum(site.n_skipped for site in sites)
 
 
-def _index_hash(raw: bytes, embedder: Embedder) -> str:
-    """Hash the content together with what decides how it is indexed."""
-    how = f"{INDEX_VERSION} {get_settings().chunk_tokens} {embedder.name}\n"
-    return hashlib.sha256(how.encode() + raw).hexdigest()
+def _items(
+    files: Sequence[Path], sites: Sequence[Site]
+) -> Iterator[tuple[Path | Page | Problem, int]]:
+    """Yield files and pages, each with how many are known to follow."""
+    for n_left, path in zip(range(len(files) - 1, -1, -1), files, strict=True):
+        yield path, n_left + len(sites)
+    for n_left, site in zip(range(len(sites) - 1, -1, -1), sites, strict=True):
+        for page in site.pages():
+            yield page, n_left + site.n_waiting
 
 
-def _cut(document: LoadedDocument, sha256: str, embedder: Embedder) -> _Prepared:
-    chunks = split(document, embedder.count_tokens, get_settings().chunk_tokens)
-    if not chunks:
-        raise DocumentError(f"{Path(document.uri).name} holds headings only")
-    texts = [contextual_text(document.title, chunk, embedder.count_tokens) for chunk in chunks]
-    return _Prepared(document, sha256, chunks, texts)
+def _changed(run: _Run, item: Path | Page) -> _Prepared | None:
+    """Return what is to be embedded of a file or page; None when it is as it was."""
+    if isinstance(item, Path):
+        raw = read_bytes(item)
+        sha256 = run.index_hash(raw)
+        return (
+            None if run.is_unchanged(item, sha256) else run.cut(parse_document(item, raw), sha256)
+        )
+    document = parse_page(item.uri, item.suffix, item.raw)
+    # A page's frame may change at every visit (a token, a date), so its text is what counts.
+    sha256 = run.index_hash(f"{document.title}\n{document.body_markdown}".encode())
+    return None if run.is_unchanged(item.uri, sha256) else run.cut(document, sha256)
+
+
+def _embed_and_store(run: _Run, prepared: Iterator[_Prepared]) -> None:
+    """Embed each batch while a thread stores the one before and another reads the next."""
+    batches = _batches(prepared)
+    with (
+        ThreadPoolExecutor(max_workers=1, thread_name_prefix="read") as reader,
+        ThreadPoolExecutor(max_workers=1, thread_name_prefix="store") as storer,
+    ):
+        following = reader.submit(next, batches, None)
+        stored: Future[None] | None = None
+        try:
+            while batch := following.result():
+                following = reader.submit(next, batches, None)
+                embeddings_ND = run.embedder.passages([t for item in batch for t in item.texts])
+                if stored:
+                    stored.result()
+                stored = storer.submit(_store_batch, run, batch, embeddings_ND)
+            if stored:
+                stored.result()
+        finally:
+            run.ended = True  # the reader stops at its next file
 
 
 def _batches(prepared: Iterator[_Prepared]) -> Iterator[list[_Prepared]]:
     batch: list[_Prepared] = []
     for item in prepared:
         batch.append(item)
-        if sum(len(each.chunks) for each in batch) >= BATCH_CHUNKS:
+        if sum(len(each.texts) for each in batch) >= BATCH_CHUNKS:
             yield batch
             batch = []
     if batch:
         yield batch
 
 
-def _store_batch(
-    db: Database,
-    collection: str,
-    batch: Sequence[_Prepared],
-    embeddings_ND: NDArray[np.float32],
-    known: dict[str, str],
-    report: IngestReport,
-) -> None:
-    """Store each document in its own transaction; runs in the storing thread."""
-    start = 0
-    for item in batch:
-        rows_ND = embeddings_ND[start : start + len(item.chunks)]
-        start += len(item.chunks)
-        with db.connect() as conn:
-            store.replace_document(
-                conn, item.document, item.sha256, item.chunks, rows_ND, collection=collection
-            )
-        if item.document.uri in known:
-            report.changed += 1
-        else:
-            report.added += 1
-        report.n_chunks += len(item.chunks)
+def _store_batch(run: _Run, batch: Sequence[_Prepared], embeddings_ND: NDArray[np.float32]) -> None:
+    """Store whole documents, all of a batch in one transaction; runs in the storing thread."""
+    with run.db.connect() as conn:
+        store.replace_documents(
+            conn,
+            [item.cut for item in batch],
+            embeddings_ND,
+            collection=run.collection,
+            audience=run.audience,
+        )
+    n_changed = sum(item.cut.document.uri in run.known for item in batch)
+    run.report.changed += n_changed
+    run.report.added += len(batch) - n_changed
+    run.report.n_chunks += len(embeddings_ND)
 
 
-def _remove_missing(
-    db: Database,
-    collection: str,
-    roots: Sequence[Path],
-    files: Sequence[Path],
-    known: dict[str, str],
-    report: IngestReport,
-) -> None:
-    """Remove documents under an ingested folder whose file is gone."""
-    present = {str(path) for path in files}
+def _remove_missing(run: _Run, roots: Sequence[Path], found: Walk, sites: Sequence[Site]) -> None:
+    """Remove documents of an ingested folder or site whose file or page is gone."""
     folders = [root for root in roots if root.is_dir()]
-    for uri in sorted(known.keys() - present):
-        if any(Path(uri).is_relative_to(folder) for folder in folders):
-            with db.connect() as conn:
-                report.removed += store.delete_document(conn, collection, uri)
+    for uri in sorted(run.known.keys() - run.present):
+        if _is_gone(uri, folders, found.unlisted, sites):
+            with run.db.connect() as conn:
+                run.report.removed += store.delete_document(conn, run.collection, uri)
+
+
+def _is_gone(
+    uri: str, folders: Sequence[Path], unlisted: Sequence[Path], sites: Sequence[Site]
+) -> bool:
+    if is_url(uri):
+        return any(uri in site.gone or (site.complete and site.covers(uri)) for site in sites)
+    path = Path(uri)
+    return any(path.is_relative_to(folder) for folder in folders) and not any(
+        path.is_relative_to(folder) for folder in unlisted
+    )

@@ -5,13 +5,18 @@ from __future__ import annotations
 import csv
 import io
 import json
+import os
+import stat
 import zipfile
 from collections.abc import Callable, Iterable
 from dataclasses import dataclass
 from pathlib import Path
+from typing import Any
+from urllib.parse import unquote, urlsplit
 
 import mammoth
 import trafilatura
+from trafilatura.metadata import extract_metadata
 from trafilatura.settings import use_config
 
 from core.errors import DocumentError
@@ -19,6 +24,7 @@ from retrieval.pdf import pdf_markdown
 
 MAX_BYTES = 20 * 2**20
 MAX_UNPACKED_BYTES = 200 * 2**20  # a DOCX is a zip; one that unpacks to more is a bomb
+_BOUNDED_ZIP = (zipfile.ZIP_STORED, zipfile.ZIP_DEFLATED)
 MAX_TITLE_CHARS = 200
 
 MEDIA_TYPES = {
@@ -33,6 +39,19 @@ MEDIA_TYPES = {
     ".jsonl": "application/jsonl",
 }
 
+# How files of other kinds begin: said by name, such a file is mended sooner.
+SIGNATURES = {
+    b"%PDF-": ("a PDF", ".pdf"),
+    b"PK\x03\x04": ("a ZIP or Office file", ".docx"),
+    b"\x89PNG": ("a PNG picture", ""),
+    b"\xff\xd8\xff": ("a JPEG picture", ""),
+    b"GIF8": ("a GIF picture", ""),
+    b"\xd0\xcf\x11\xe0": ("an old Office file", ""),
+    b"\x1f\x8b": ("a gzip file", ""),
+    b"\xff\xfe": ("UTF-16 text", ""),
+    b"\xfe\xff": ("UTF-16 text", ""),
+}
+
 
 @dataclass(frozen=True, slots=True)
 class LoadedDocument:
@@ -42,6 +61,19 @@ class LoadedDocument:
     title: str
     media_type: str
     body_markdown: str
+
+
+@dataclass(frozen=True, slots=True)
+class Problem:
+    """A file or page that could not be ingested, and why in one line."""
+
+    path: str
+    reason: str
+
+    @property
+    def uri(self) -> str:
+        """The path: what a document of it would be called."""
+        return self.path
 
 
 # trafilatura takes pages under 250 letters for failures and flattens them; help articles are short
@@ -64,10 +96,15 @@ def load_document(path: Path) -> LoadedDocument:
 def read_bytes(path: Path) -> bytes:
     """Return the file's bytes; raises DocumentError when it is unreadable, empty or over 20 MB."""
     try:
-        n_bytes = path.stat().st_size
-        if n_bytes > MAX_BYTES:
-            raise DocumentError(f"{path.name} has {n_bytes / 2**20:.0f} MB; at most 20 MB go in")
-        raw = path.read_bytes()
+        # Not blocking: who opens a named pipe would wait for its other end for ever.
+        with open(path, "rb", opener=lambda name, flags: os.open(name, flags | os.O_NONBLOCK)) as f:
+            status = os.fstat(f.fileno())
+            if not stat.S_ISREG(status.st_mode):
+                raise DocumentError(f"{path.name} is no ordinary file, so it isn't read")
+            if status.st_size > MAX_BYTES:
+                n_mb = status.st_size / 2**20
+                raise DocumentError(f"{path.name} has {n_mb:.0f} MB; at most 20 MB go in")
+            raw = f.read(status.st_size)
     except OSError as exc:
         raise DocumentError(f"{path.name} can't be opened: {exc.strerror}") from exc
     if not raw.strip():
@@ -77,19 +114,36 @@ def read_bytes(path: Path) -> bytes:
 
 def parse_document(path: Path, raw: bytes) -> LoadedDocument:
     """Turn the bytes of `path` into a document; raises DocumentError like `load_document`."""
-    suffix = path.suffix.lower()
-    if suffix not in MEDIA_TYPES:
-        raise DocumentError(f"{path.name}: this kind of file can't be read; use {_kinds()}")
+    return parse_bytes(raw, uri=str(path.absolute()), name=path.name)
+
+
+def parse_page(url: str, suffix: str, raw: bytes) -> LoadedDocument:
+    """Turn a page of a site into a document whose uri is its address; raises DocumentError."""
+    last = unquote(urlsplit(url).path).rstrip("/").rsplit("/", 1)[-1] or urlsplit(url).netloc
     try:
+        return parse_bytes(raw, uri=url, name=last.removesuffix(suffix) + suffix)
+    except DocumentError as exc:
+        raise DocumentError(f"{url}: {exc}") from exc
+
+
+def parse_bytes(raw: bytes, *, uri: str, name: str) -> LoadedDocument:
+    """Turn bytes into a document; the kind is told by the suffix of `name`."""
+    stem, suffix = Path(name).stem, Path(name).suffix.lower()
+    if suffix not in MEDIA_TYPES:
+        raise DocumentError(f"{name}: this kind of file can't be read; use {_kinds()}")
+    try:
+        _check_signature(raw, suffix)
         title, body = _READERS[suffix](raw)
     except DocumentError as exc:
-        raise DocumentError(f"{path.name} {exc}") from exc
+        raise DocumentError(f"{name} {exc}") from exc
+    except Exception as exc:  # the loaders raise anything on damaged files; the others go on
+        raise DocumentError(f"{name} is damaged ({type(exc).__name__}); save it anew") from exc
     title, body = storable_text(title), storable_text(body)
     if not body.strip():
-        raise DocumentError(f"{path.name} holds no text")
+        raise DocumentError(f"{name} holds no text")
     return LoadedDocument(
-        uri=str(path.absolute()),
-        title=(title or _title_of(body) or _readable_name(path))[:MAX_TITLE_CHARS],
+        uri=uri,
+        title=(title or _title_of(body) or _readable_name(stem))[:MAX_TITLE_CHARS],
         media_type=MEDIA_TYPES[suffix],
         body_markdown=body.strip() + "\n",
     )
@@ -98,6 +152,13 @@ def parse_document(path: Path, raw: bytes) -> LoadedDocument:
 def storable_text(text: str) -> str:
     """Return `text` without NUL and lone surrogates, which Postgres can't hold."""
     return text.replace("\0", "").encode("utf-8", "replace").decode()
+
+
+def _check_signature(raw: bytes, suffix: str) -> None:
+    for signature, (kind, right_suffix) in SIGNATURES.items():
+        if raw.startswith(signature) and suffix != right_suffix:
+            advice = f"name it {right_suffix}" if right_suffix else "save its text as UTF-8"
+            raise DocumentError(f"is {kind}, not what its name says; {advice}")
 
 
 def _kinds() -> str:
@@ -109,8 +170,8 @@ def _title_of(markdown: str) -> str:
     return next((line[2:].strip(" #") for line in lines if line.startswith("# ")), "")
 
 
-def _readable_name(path: Path) -> str:
-    name = " ".join(path.stem.replace("-", " ").replace("_", " ").split())
+def _readable_name(stem: str) -> str:
+    name = " ".join(stem.replace("-", " ").replace("_", " ").split())
     return name.upper() if len(name) <= 3 else name[:1].upper() + name[1:]
 
 
@@ -133,7 +194,6 @@ def _read_html(raw: bytes) -> tuple[str, str]:
 
 
 def _html_markdown(html: str) -> tuple[str, str]:
-    found = trafilatura.bare_extraction(html, with_metadata=True)
     body = trafilatura.extract(
         html,
         output_format="markdown",
@@ -143,7 +203,7 @@ def _html_markdown(html: str) -> tuple[str, str]:
     )
     if body is None:
         raise DocumentError("holds no readable text")
-    return _title_of(body) or str(getattr(found, "title", None) or ""), body
+    return _title_of(body) or extract_metadata(html).title or "", body
 
 
 def _read_pdf(raw: bytes) -> tuple[str, str]:
@@ -153,13 +213,19 @@ def _read_pdf(raw: bytes) -> tuple[str, str]:
 def _read_docx(raw: bytes) -> tuple[str, str]:
     try:
         with zipfile.ZipFile(io.BytesIO(raw)) as archive:
-            if sum(part.file_size for part in archive.infolist()) > MAX_UNPACKED_BYTES:
+            parts = archive.infolist()
+            if sum(part.file_size for part in parts) > MAX_UNPACKED_BYTES:
                 raise DocumentError("unpacks to more than 200 MB; refused")
+            # Of these two kinds no more is unpacked than was declared.
+            if any(part.compress_type not in _BOUNDED_ZIP for part in parts):
+                raise DocumentError("is packed in a way that no word processor does; refused")
         # mammoth keeps tables and lists in HTML only; images are left out, they hold no text
         html = mammoth.convert_to_html(
             io.BytesIO(raw), convert_image=mammoth.images.img_element(lambda _image: {"src": ""})
         ).value
-    except (zipfile.BadZipFile, OSError, LookupError, ValueError, TypeError, AttributeError) as exc:
+    except DocumentError:
+        raise
+    except Exception as exc:
         raise DocumentError(f"is damaged or isn't a DOCX file ({type(exc).__name__})") from exc
     return _html_markdown(f"<html><body><article>{html}</article></body></html>")
 
@@ -169,10 +235,14 @@ def _read_csv(raw: bytes) -> tuple[str, str]:
     header = text.lstrip().split("\n", 1)[0]
     delimiter = max(",;\t", key=header.count)
     try:
-        rows = list(csv.DictReader(io.StringIO(text.lstrip()), delimiter=delimiter))
+        reader = csv.DictReader(io.StringIO(text.lstrip()), delimiter=delimiter, strict=True)
+        rows: list[tuple[int, dict[Any, Any]]] = []
+        for row in reader:
+            rows.append((reader.line_num, row))
     except csv.Error as exc:
-        raise DocumentError(f"isn't a readable CSV file: {exc}") from exc
-    return "", _faq_markdown(enumerate(rows, start=2))
+        line_number = (rows[-1][0] if rows else 1) + 1
+        raise DocumentError(f"isn't a readable CSV file, line {line_number}: {exc}") from exc
+    return "", _faq_markdown(rows)
 
 
 def _read_jsonl(raw: bytes) -> tuple[str, str]:

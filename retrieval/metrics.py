@@ -10,6 +10,8 @@ import numpy as np
 from numpy.typing import NDArray
 
 N_RESAMPLES = 2000
+N_SHUFFLES = 10_000
+Z_95 = 1.96
 SEED = 20_240  # any fixed number: the same queries give the same interval
 
 
@@ -20,6 +22,16 @@ class Estimate:
     value: float
     low: float
     high: float
+
+
+@dataclass(frozen=True, slots=True)
+class Difference:
+    """How much higher a mean is than another over the same queries, and how sure that is."""
+
+    value: float
+    low: float  # of the 95 % paired bootstrap interval
+    high: float
+    p: float  # of the paired randomisation test: how often chance alone differs as much
 
 
 def recall_at(ranking: Sequence[str], relevant: Collection[str], k: int) -> float:
@@ -71,6 +83,21 @@ def bootstrap_mean(values: Sequence[float]) -> Estimate:
     return Estimate(float(values_N.mean()), float(low), float(high))
 
 
+def bounded_mean(values: Sequence[float]) -> Estimate:
+    """
+    Return `bootstrap_mean` of values in [0, 1], with an honest interval where all are 0 or 1.
+
+    Resampling two ones gives ones for ever; Wilson's interval (1927) says what two prove.
+
+    >>> round(bounded_mean([1.0, 1.0]).low, 3)
+    0.342
+    """
+    if len(set(values)) > 1 or values[0] not in (0, 1):
+        return bootstrap_mean(values)
+    doubt = Z_95**2 / (len(values) + Z_95**2)
+    return Estimate(1.0, 1 - doubt, 1.0) if values[0] else Estimate(0.0, 0.0, doubt)
+
+
 def bootstrap_ratio(ours: Sequence[float], theirs: Sequence[float]) -> Estimate:
     """
     Return mean(ours) / mean(theirs) over the same queries with its paired bootstrap interval.
@@ -82,6 +109,34 @@ def bootstrap_ratio(ours: Sequence[float], theirs: Sequence[float]) -> Estimate:
     tops, bottoms = ours_N[picks].mean(axis=1), theirs_N[picks].mean(axis=1)
     low, high = np.quantile(tops[bottoms > 0] / bottoms[bottoms > 0], [0.025, 0.975])
     return Estimate(float(ours_N.mean() / theirs_N.mean()), float(low), float(high))
+
+
+def paired_difference(ours: Sequence[float], theirs: Sequence[float]) -> Difference:
+    """
+    Return mean(ours) - mean(theirs) with its paired bootstrap interval and a p-value.
+
+    The test swaps the two sides of each query at random (Fisher's randomisation; Smucker,
+    Allan, Carterette 2007 recommend it for rankings). Nothing differs: p is 1.
+
+    >>> paired_difference([1.0] * 8, [0.0] * 8).value, paired_difference([0.5], [0.5]).p
+    (1.0, 1.0)
+    """
+    gains_N = np.asarray(ours, dtype=float) - np.asarray(theirs, dtype=float)
+    mean = bootstrap_mean(list(gains_N))
+    return Difference(mean.value, mean.low, mean.high, _p_of_no_difference(gains_N))
+
+
+def _p_of_no_difference(gains_N: NDArray[np.float64]) -> float:
+    moved_M = gains_N[gains_N != 0]
+    if not len(moved_M):
+        return 1.0
+    random = np.random.default_rng(SEED)
+    reached = abs(moved_M.sum()) - 1e-9
+    n_as_far = 0
+    for _ in range(10):  # a tenth at a time: ten thousand queries are no gigabytes
+        signs = random.choice((-1.0, 1.0), size=(N_SHUFFLES // 10, len(moved_M)))
+        n_as_far += int((abs(signs @ moved_M) >= reached).sum())
+    return (1 + n_as_far) / (1 + N_SHUFFLES)
 
 
 def _resamples(n: int) -> NDArray[np.int64]:

@@ -9,7 +9,7 @@ from dataclasses import dataclass
 from typing import Any
 
 from pypdf import PdfReader
-from pypdf.errors import FileNotDecryptedError, PyPdfError
+from pypdf.errors import DependencyError, FileNotDecryptedError
 
 from core.errors import DocumentError
 
@@ -34,12 +34,11 @@ def pdf_markdown(raw: bytes) -> tuple[str, str]:
     """
     try:
         lines = _read_lines(raw)
-    except FileNotDecryptedError as exc:
+    except (FileNotDecryptedError, DependencyError) as exc:
         raise DocumentError("is encrypted; save it without a password") from exc
-    except (
-        *(PyPdfError, ValueError, LookupError, TypeError, AttributeError),
-        *(ArithmeticError, RecursionError, NotImplementedError, OSError),
-    ) as exc:
+    except DocumentError:
+        raise
+    except Exception as exc:  # pypdf raises anything on damaged files
         raise DocumentError(f"is damaged or isn't a PDF ({type(exc).__name__})") from exc
     if not lines:
         raise DocumentError("holds no text; a scanned PDF needs text recognition first")

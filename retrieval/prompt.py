@@ -12,9 +12,10 @@ from langchain_core.prompts import ChatPromptTemplate, MessagesPlaceholder
 from core.errors import InvalidInput
 from core.settings import NOTHING_FOUND
 from core.types import Message, Passage
+from retrieval.context import best_first_and_last
 from retrieval.load import storable_text
 
-PROMPT_VERSION = "1"  # stored with each turn; raise it with any change of the layout below
+PROMPT_VERSION = "2"  # stored with each turn; raise it with any change of the layout below
 MAX_HISTORY_MESSAGES = 4
 SMALL_TALK_WORDS = 4
 TOKENS_PER_MESSAGE = 8  # what a chat template puts around each message, and before the answer
@@ -77,8 +78,9 @@ def build_messages(
     """
     Build the prompt; what exceeds the budget goes: passages from the end, then old history.
 
-    The best passage stays as long as it fits at all. `count_tokens` counts a text with the
-    model's own tokenizer; `budget_tokens` is the model's length less the answer's.
+    The best passage stays as long as it fits at all; it stands first, the second best last.
+    `count_tokens` counts a text with the model's own tokenizer; `budget_tokens` is the model's
+    length less the answer's.
 
     Raises:
         InvalidInput: The question is empty, or takes more than half of the budget.
@@ -88,7 +90,8 @@ def build_messages(
     kept = list(passages)
     turns = _last_turns(history)
     while True:
-        messages = _render(guidelines, kept, turns, asked)
+        shown = best_first_and_last(kept)
+        messages = _render(guidelines, shown, turns, asked)
         if _n_tokens(messages, count_tokens) <= budget_tokens:
             break
         if len(kept) > 1:
@@ -99,7 +102,7 @@ def build_messages(
             kept.pop()
         else:
             raise InvalidInput("guidelines and question exceed the model's length; shorten them")
-    return BuiltPrompt(messages, [replace(each, rank=n) for n, each in enumerate(kept, start=1)])
+    return BuiltPrompt(messages, [replace(each, rank=n) for n, each in enumerate(shown, start=1)])
 
 
 def _check_length(question: str, budget_tokens: int, count_tokens: Callable[[str], int]) -> None:

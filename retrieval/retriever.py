@@ -12,7 +12,7 @@ from pydantic import ConfigDict
 from core.db import Database
 from core.types import Message
 from retrieval.embed import Embedder
-from retrieval.search import search
+from retrieval.search import SearchOptions, search
 
 
 class HybridRetriever(BaseRetriever):
@@ -27,9 +27,7 @@ class HybridRetriever(BaseRetriever):
 
     db: Database
     embedder: Embedder
-    limit: int = 3
-    min_similarity: float
-    collection: str = "help"
+    options: SearchOptions
 
     def _get_relevant_documents(
         self,
@@ -42,10 +40,8 @@ class HybridRetriever(BaseRetriever):
             self.db,
             self.embedder,
             query,
+            self.options,
             history=history,
-            limit=self.limit,
-            min_similarity=self.min_similarity,
-            collection=self.collection,
         )
         return [
             Document(

@@ -4,13 +4,17 @@ from __future__ import annotations
 
 import re
 from collections.abc import Sequence
-from dataclasses import replace
+from dataclasses import dataclass
 
 from core.db import Database
+from core.settings import Settings
 from core.types import Message, Passage
+from retrieval.context import tidy
 from retrieval.embed import Embedder
+from retrieval.hybrid import hybrid_search, word_rarities
 from retrieval.load import storable_text
-from retrieval.store import hybrid_search
+from retrieval.rerank import N_RERANKED, get_reranker
+from retrieval.store import EVERYONE
 
 SPARE_PASSAGES = 5  # found beyond the limit, in case some say the same
 MAX_QUERY_CHARS = 2000  # the model reads 256 tokens; what stands beyond can't matter
@@ -37,22 +41,43 @@ SHORT_WORDS = 4  # so few words lean on what was said before: "on Sundays too?"
 LONG_WORDS = 10  # so many say themselves what their "it" is
 
 
+@dataclass(frozen=True, slots=True)
+class SearchOptions:
+    """What a search looks through, how much it returns, and when it returns nothing."""
+
+    limit: int
+    collection: str = "help"
+    audiences: tuple[str, ...] = (EVERYONE,)
+    min_similarity: float = -1.0  # cosine of the best passage; reads the order without rerank
+    min_relevance: float = -1.0  # mean of that cosine and the best rerank score
+    rerank_ms: float = 0.0  # how long passages may be read again for a better order; 0 is never
+
+    @classmethod
+    def of(cls, settings: Settings) -> SearchOptions:
+        """Return the options of the product's chat."""
+        return cls(
+            limit=settings.n_passages,
+            audiences=tuple({EVERYONE, settings.audience}),
+            min_similarity=settings.min_similarity,
+            min_relevance=settings.min_relevance,
+            rerank_ms=settings.rerank_ms,
+        )
+
+
 def search(
     db: Database,
     embedder: Embedder,
     question: str,
+    options: SearchOptions,
     *,
     history: Sequence[Message] = (),
-    limit: int,
-    min_similarity: float,
-    collection: str = "help",
 ) -> list[Passage]:
     """
-    Return at most `limit` passages, best first, ranks from 1.
+    Return at most `options.limit` passages, best first, ranks from 1.
 
     `history` is the conversation before the question; a question that leans on it ("and how
     much is it?") is searched together with the customer's previous one. The list is empty
-    when the best passage's cosine is below `min_similarity`: nothing relevant.
+    when even the best passage has too little to do with the question.
 
     Raises:
         DatabaseUnavailable: Postgres can't be reached.
@@ -60,25 +85,36 @@ def search(
     query = standalone_query(question, history)
     if not query:
         return []
-    embedding = embedder.query(query)
+    [asked] = embedder.token_vectors([query])
+    rarity: dict[str, float] = {}
     with db.connect() as conn:
         found = hybrid_search(
-            conn, embedding, query, collection=collection, limit=limit + SPARE_PASSAGES
+            conn,
+            asked.vector,
+            query,
+            collection=options.collection,
+            audiences=options.audiences,
+            limit=max(options.limit, N_RERANKED) + SPARE_PASSAGES,
         )
-    passages = _distinct(found)[:limit]
-    if max((passage.similarity for passage in passages), default=-1.0) < min_similarity:
-        return []
-    return passages
+        if options.rerank_ms:
+            rarity = word_rarities(conn, [word for word in asked.words if word])
+    scores: list[float] = []
+    if rarity:
+        found, scores = get_reranker(embedder).rerank(
+            asked, rarity, found, budget_ms=options.rerank_ms
+        )
+    return tidy(found, options.limit) if _is_relevant(found, scores, options) else []
 
 
-def _distinct(passages: Sequence[Passage]) -> list[Passage]:
-    """Drop passages that say the same under the same headings, and rank the others anew."""
-    first_of = {
-        (passage.title, passage.heading, " ".join(passage.body.lower().split())): passage
-        for passage in reversed(passages)
-    }
-    kept = sorted(first_of.values(), key=lambda passage: passage.rank)
-    return [replace(passage, rank=rank) for rank, passage in enumerate(kept, start=1)]
+def _is_relevant(
+    passages: Sequence[Passage], scores: Sequence[float], options: SearchOptions
+) -> bool:
+    if not passages:
+        return False
+    similarity = max(passage.similarity for passage in passages)
+    if scores:
+        return (similarity + max(scores)) / 2 >= options.min_relevance
+    return similarity >= options.min_similarity
 
 
 def standalone_query(question: str, history: Sequence[Message]) -> str:

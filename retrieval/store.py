@@ -1,4 +1,4 @@
-"""SQL of documents and chunks: replace, list, delete, and the hybrid search in one statement."""
+"""SQL of documents and chunks: replace, read, list, delete."""
 
 from __future__ import annotations
 
@@ -13,18 +13,22 @@ import numpy as np
 from numpy.typing import NDArray
 from pgvector import HalfVector
 from psycopg import Connection
-from psycopg.rows import class_row, dict_row
+from psycopg.rows import class_row
 
 from core.errors import NotFound
-from core.types import Passage
 from retrieval.chunk import Chunk
 from retrieval.load import LoadedDocument
 
-N_CANDIDATES = 50  # per leg, before fusion
-MAX_MATCHES = 2_000  # about as many chunks the lexical leg ranks; the rarest words choose them
-# Reciprocal rank fusion (Cormack, Clarke, Büttcher 2009): score = sum of weight / (k + rank).
-RRF_K = 10
-TEXT_WEIGHT = 0.5  # of the lexical leg; the dense leg has 1
+EVERYONE = "everyone"  # the audience of what all may read
+
+
+@dataclass(frozen=True, slots=True)
+class CutDocument:
+    """A document as it goes in: with the hash of its content and its chunks."""
+
+    document: LoadedDocument
+    sha256: str
+    chunks: Sequence[Chunk]
 
 
 @dataclass(frozen=True, slots=True)
@@ -61,6 +65,7 @@ def replace_document(
     embeddings: NDArray[np.float32],
     *,
     collection: str = "help",
+    audience: str = "everyone",
 ) -> UUID:
     """
     Store a document in place of the one with the same uri, which keeps its id; return the id.
@@ -68,66 +73,86 @@ def replace_document(
     `embeddings` has one unit row per chunk. The caller owns the transaction: other readers
     see the old chunks until it commits.
     """
+    cut = CutDocument(document, sha256, chunks)
+    return replace_documents(conn, [cut], embeddings, collection=collection, audience=audience)[0]
+
+
+def replace_documents(
+    conn: Connection[Any],
+    documents: Sequence[CutDocument],
+    embeddings: NDArray[np.float32],
+    *,
+    collection: str,
+    audience: str,
+) -> list[UUID]:
+    """
+    Store documents of different uris like `replace_document`; the rows are those of all chunks.
+
+    One statement per table for all of them: a statement for each document costs three times
+    as much as the index does.
+    """
     sql = """
-        INSERT INTO documents (collection, uri, title, media_type, body, content_sha256)
-        VALUES (%(collection)s, %(uri)s, %(title)s, %(media_type)s, %(body)s, %(sha256)s)
+        INSERT INTO documents
+            (collection, audience, uri, title, media_type, body, content_sha256)
+        SELECT %(collection)s, %(audience)s, uri, title, media_type, body, sha256
+        FROM unnest(%(uris)s::text[], %(titles)s::text[], %(media_types)s::text[],
+                    %(bodies)s::text[], %(sha256s)s::text[])
+             AS incoming (uri, title, media_type, body, sha256)
         ON CONFLICT (collection, uri) DO UPDATE SET
-            title = excluded.title, media_type = excluded.media_type, body = excluded.body,
+            audience = excluded.audience, title = excluded.title,
+            media_type = excluded.media_type, body = excluded.body,
             content_sha256 = excluded.content_sha256, updated_at = now()
-        RETURNING id
+        RETURNING uri, id
     """
     params = {
         "collection": collection,
-        "uri": document.uri,
-        "title": document.title,
-        "media_type": document.media_type,
-        "body": document.body_markdown,
-        "sha256": sha256,
+        "audience": audience,
+        "uris": [each.document.uri for each in documents],
+        "titles": [each.document.title for each in documents],
+        "media_types": [each.document.media_type for each in documents],
+        "bodies": [each.document.body_markdown for each in documents],
+        "sha256s": [each.sha256 for each in documents],
     }
-    row = conn.execute(sql, params).fetchone()
-    assert row is not None  # RETURNING on an upsert always yields one row
-    document_id: UUID = row[0]
-    conn.execute("DELETE FROM chunks WHERE document_id = %s", (document_id,))
-    _copy_chunks(conn, document_id, document.title, chunks, embeddings)
-    return document_id
+    ids: dict[str, UUID] = dict(conn.execute(sql, params).fetchall())
+    conn.execute("DELETE FROM chunks WHERE document_id = ANY(%s)", (list(ids.values()),))
+    _copy_chunks(conn, documents, ids, embeddings)
+    return [ids[each.document.uri] for each in documents]
 
 
 def _copy_chunks(
     conn: Connection[Any],
-    document_id: UUID,
-    title: str,
-    chunks: Sequence[Chunk],
+    documents: Sequence[CutDocument],
+    ids: dict[str, UUID],
     embeddings: NDArray[np.float32],
 ) -> None:
     """COPY into a session's scratch table, from where the server makes the lexemes."""
     conn.execute("""
         CREATE TEMP TABLE IF NOT EXISTS incoming_chunks (
-            position integer, heading_path text[], body text, n_tokens integer,
-            embedding halfvec(384), words text
+            document_id uuid, position integer, heading_path text[], body text,
+            n_tokens integer, embedding halfvec(384), words text
         ) ON COMMIT DELETE ROWS
     """)
     conn.execute("TRUNCATE incoming_chunks")
+    every = [(each.document, chunk) for each in documents for chunk in each.chunks]
     with (
         conn.cursor() as cur,
         cur.copy("COPY incoming_chunks FROM STDIN WITH (FORMAT BINARY)") as copy,
     ):
-        copy.set_types(["int4", "text[]", "text", "int4", "halfvec", "text"])
-        for chunk, embedding in zip(chunks, embeddings, strict=True):
-            words = fold(" ".join([title, *chunk.heading_path, chunk.body]))
+        copy.set_types(["uuid", "int4", "text[]", "text", "int4", "halfvec", "text"])
+        for (document, chunk), embedding in zip(every, embeddings, strict=True):
+            words = fold(" ".join([document.title, *chunk.heading_path, chunk.body]))
             copy.write_row(
                 (
-                    *(chunk.position, list(chunk.heading_path), chunk.body, chunk.n_tokens),
-                    *(HalfVector(embedding), words),
+                    *(ids[document.uri], chunk.position, list(chunk.heading_path), chunk.body),
+                    *(chunk.n_tokens, HalfVector(embedding), words),
                 )
             )
-    sql = """
+    conn.execute("""
         INSERT INTO chunks (document_id, position, heading_path, body, n_tokens, embedding, lexemes)
-        SELECT %s, position, heading_path, body, n_tokens, embedding,
+        SELECT document_id, position, heading_path, body, n_tokens, embedding,
                to_tsvector('english', words)
         FROM incoming_chunks
-        ORDER BY position
-    """
-    conn.execute(sql, (document_id,))
+    """)
 
 
 def delete_document(conn: Connection[Any], collection: str, uri: str) -> bool:
@@ -170,91 +195,3 @@ def list_documents(conn: Connection[Any], collection: str = "help") -> list[Stor
     """
     with conn.cursor(row_factory=class_row(StoredDocument)) as cur:
         return cur.execute(sql, (collection,)).fetchall()
-
-
-def hybrid_search(
-    conn: Connection[Any],
-    embedding: NDArray[np.float32],
-    text: str,
-    *,
-    collection: str,
-    limit: int,
-    n_candidates: int | None = None,
-) -> list[Passage]:
-    """
-    Return the `limit` best chunks, best first, by reciprocal rank fusion of two legs.
-
-    One leg is the cosine to `embedding` (unit, 384), the other BM25 over the words of `text`,
-    of which any may match; each gives its `n_candidates` best, by default 50 or `limit` if
-    that is more. `rank` counts from 1.
-    """
-    sql = """
-        WITH words AS (
-            SELECT w.lexeme, c.n_chunks,
-                   ln(1 + (total.n_chunks - c.n_chunks + 0.5) / (c.n_chunks + 0.5)) AS rarity,
-                   sum(c.n_chunks) OVER (ORDER BY c.n_chunks, w.lexeme) - c.n_chunks AS n_before
-            FROM unnest(to_tsvector('english', %(text)s)) w
-            JOIN lexeme_counts c USING (lexeme)
-            CROSS JOIN (SELECT n_chunks FROM lexeme_counts WHERE lexeme = '') total
-            WHERE c.n_chunks > 0
-        ),
-        query AS MATERIALIZED (
-            SELECT %(embedding)s::halfvec(384) AS embedding,
-                   -- the rarest words find; all of them rank
-                   any_word(ARRAY(SELECT lexeme FROM words WHERE n_before < %(max_matches)s))
-                       AS any_word,
-                   (SELECT ('{' || string_agg(place || ':' || rarity::real, ',' ORDER BY place)
-                            || '}/268435456')::sparsevec
-                    FROM (SELECT term_place(lexeme) AS place, sum(rarity) AS rarity
-                          FROM words GROUP BY 1) places) AS terms
-        ),
-        dense AS MATERIALIZED (
-            SELECT id, row_number() OVER (ORDER BY distance, id) AS rank
-            FROM (
-                SELECT c.id, c.embedding <=> (SELECT embedding FROM query) AS distance
-                FROM chunks c JOIN documents d ON d.id = c.document_id
-                WHERE d.collection = %(collection)s
-                ORDER BY c.embedding <=> (SELECT embedding FROM query)
-                LIMIT %(n_candidates)s
-            ) nearest
-        ),
-        lexical AS MATERIALIZED (
-            SELECT id, row_number() OVER (ORDER BY negative_bm25, id) AS rank
-            FROM (
-                SELECT c.id, c.terms <#> (SELECT terms FROM query) AS negative_bm25
-                FROM chunks c JOIN documents d ON d.id = c.document_id
-                WHERE c.lexemes @@ (SELECT any_word FROM query) AND d.collection = %(collection)s
-                ORDER BY negative_bm25, c.id
-                LIMIT %(n_candidates)s
-            ) matching
-        ),
-        fused AS (
-            SELECT id, dense.rank AS dense_rank, lexical.rank AS text_rank,
-                   coalesce(1.0 / (%(rrf_k)s + dense.rank), 0)
-                       + coalesce(%(text_weight)s / (%(rrf_k)s + lexical.rank), 0) AS score
-            FROM dense FULL JOIN lexical USING (id)
-        )
-        SELECT c.id AS chunk_id, c.document_id, d.uri, d.title, c.heading_path, c.body,
-               f.score::float8 AS score,
-               1 - (c.embedding <=> (SELECT embedding FROM query)) AS similarity,
-               f.dense_rank, f.text_rank
-        FROM fused f JOIN chunks c USING (id) JOIN documents d ON d.id = c.document_id
-        ORDER BY f.score DESC, f.dense_rank, c.id
-        LIMIT %(limit)s
-    """
-    params = {
-        "embedding": HalfVector(embedding),
-        "text": fold(text),
-        "collection": collection,
-        "n_candidates": n_candidates or max(N_CANDIDATES, limit),
-        "max_matches": MAX_MATCHES,
-        "rrf_k": RRF_K,
-        "text_weight": TEXT_WEIGHT,
-        "limit": limit,
-    }
-    with conn.cursor(row_factory=dict_row) as cur:
-        rows = cur.execute(sql, params).fetchall()
-    return [
-        Passage(rank=rank, heading=" > ".join(row.pop("heading_path")), **row)
-        for rank, row in enumerate(rows, start=1)
-    ]

@@ -10,7 +10,7 @@ from core.settings import Settings
 from core.types import Message, Passage
 from retrieval.embed import get_embedder
 from retrieval.prompt import build_messages, is_small_talk
-from retrieval.search import search
+from retrieval.search import SearchOptions, search
 
 
 @dataclass(frozen=True, slots=True)
@@ -40,8 +40,7 @@ class PromptBuilder:
             self._db,
             get_embedder(settings),
             question,
-            limit=settings.n_passages,
-            min_similarity=settings.min_similarity,
+            SearchOptions.of(settings),
         )
         if not found and not is_small_talk(question):
             return Prompt(None, [])

@@ -12,7 +12,9 @@ REAP_EVERY_S = 5.0  # a run queued by a button starts within this; what a broker
 RECONCILE_EVERY_S = 10.0
 THRESHOLD_EVERY_S = 60.0
 PERIOD_EVERY_S = 3600.0
+WORK_OFF_EVERY_S = 5.0  # a job that a page asks for begins within this
 JOB_LIMIT_S = 120
+WORK_LIMIT_S = 6 * 3600  # an ingest of a whole site
 TRAIN_LIMIT_S = 6 * 3600
 GRACE_S = 60  # between the soft limit, which cleans up, and the hard one
 
@@ -33,7 +35,8 @@ def make_app(settings: Settings) -> Celery:
         task_soft_time_limit=JOB_LIMIT_S,
         task_time_limit=JOB_LIMIT_S + GRACE_S,
         task_annotations={
-            "retrain": {"soft_time_limit": TRAIN_LIMIT_S, "time_limit": TRAIN_LIMIT_S + GRACE_S}
+            "retrain": {"soft_time_limit": TRAIN_LIMIT_S, "time_limit": TRAIN_LIMIT_S + GRACE_S},
+            "work_off": {"soft_time_limit": WORK_LIMIT_S, "time_limit": WORK_LIMIT_S + GRACE_S},
         },
         broker_connection_retry_on_startup=True,
         broker_transport_options=_transport_options(settings.broker),
@@ -45,6 +48,7 @@ def make_app(settings: Settings) -> Celery:
             "reconcile": _every(RECONCILE_EVERY_S),
             "threshold": _every(THRESHOLD_EVERY_S),
             "period": _every(PERIOD_EVERY_S),
+            "work_off": _every(WORK_OFF_EVERY_S),
         },
     )
     for name, entry in app.conf.beat_schedule.items():

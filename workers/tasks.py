@@ -10,6 +10,7 @@ from celery.utils.log import get_task_logger
 
 from core.db import Database
 from core.settings import get_settings
+from retrieval import jobs
 from training import deploy, pipeline, schedule
 from workers.app import REAP_EVERY_S, app
 
@@ -62,3 +63,12 @@ def reconcile() -> None:
     with _database() as db:
         for change in deploy.reconcile(db, get_settings()):
             log.info(change)
+
+
+@app.task(name="work_off")
+def work_off() -> None:
+    """Carry out a job that a page asked for, if one waits."""
+    with _database() as db:
+        job = jobs.work_off(db, get_settings())
+    if job:
+        log.info("job %s: %s", job.id, job.kind)

@@ -6,9 +6,11 @@ from pathlib import Path
 
 import gradio as gr
 
+from bot.desk.knowledge import KnowledgePage
 from bot.desk.learning import LearningPage
 from bot.desk.markup import PLAIN
 from bot.desk.review import ReviewPage
+from bot.desk.search_quality import SearchQualityPage
 from bot.services import Services
 
 HERE = Path(__file__).parent
@@ -30,8 +32,14 @@ def build_desk(services: Services) -> gr.Blocks:
                 review = ReviewPage(services)
             with gr.Tab("Learning", id="learning"):
                 learning = LearningPage(services)
+            with gr.Tab("Knowledge", id="knowledge") as knowledge_tab:
+                knowledge = KnowledgePage(services)
+            with gr.Tab("Search quality", id="quality") as quality_tab:
+                quality = SearchQualityPage(services)
         review.fill(desk)
         learning.fill(desk)
+        knowledge.fill(desk, knowledge_tab)
+        quality.fill(desk, quality_tab)
         desk.load(None, None, None, js=keys)
     page: gr.Blocks = desk  # its type is lost in Gradio’s `with`
     return page

@@ -76,7 +76,13 @@ class ReviewPage:
                 label="What was at fault?",
                 elem_id="desk-verdict",
             )
-            self.note = gr.Textbox(label="Note (for your team)", lines=2, elem_id="desk-note")
+            self.note = gr.Textbox(
+                label="Note (for your team)",
+                info="Was the right article not found? Name it, like returns.md: the question "
+                "then counts in Search quality.",
+                lines=2,
+                elem_id="desk-note",
+            )
             self.save = gr.Button(
                 "Save and next", variant="primary", size="md", elem_id="desk-save"
             )

@@ -22,12 +22,13 @@ OnStep = Callable[[str, str], None]  # name, and what came of it ("" when it beg
 Work = Callable[[Settings], str]  # does something with the database, returns what in words
 
 
-def up(settings: Settings, *, migrate: Work, fill: Work, on_step: OnStep) -> bool:
+def up(settings: Settings, *, migrate: Work, fill: Work, load: Work, on_step: OnStep) -> bool:
     """
     Start the stack and return True once everything answers; False if it was running.
 
     `migrate` runs as soon as Postgres answers, `fill` (the first articles) after it, both
-    while vLLM is still loading. When anything fails, what was started is stopped again.
+    while vLLM is still loading, `load` (the live adapter) once it has. When anything fails,
+    what was started is stopped again.
 
     Raises:
         ConfigurationError: A port, path or model is unusable; nothing was started.
@@ -40,7 +41,7 @@ def up(settings: Settings, *, migrate: Work, fill: Work, on_step: OnStep) -> boo
         end_processes(find_leftovers(settings.home))
         checks.require_startable(settings)
         try:
-            _start_all(settings, migrate, fill, on_step)
+            _start_all(settings, migrate, fill, load, on_step)
         except BaseException:  # Ctrl-C as well: no half stack stays behind
             down(settings)
             raise
@@ -70,7 +71,7 @@ def wait(settings: Settings) -> None:
         time.sleep(1.0)
 
 
-def _start_all(settings: Settings, migrate: Work, fill: Work, on_step: OnStep) -> None:
+def _start_all(settings: Settings, migrate: Work, fill: Work, load: Work, on_step: OnStep) -> None:
     with _step("folders", on_step) as result:
         result.append(_make_folders(settings))
         supervisor.start(settings)
@@ -85,11 +86,10 @@ def _start_all(settings: Settings, migrate: Work, fill: Work, on_step: OnStep) -
             supervisor.start_program(settings, program.name)
     with _step("articles", on_step) as result:
         result.append(fill(settings))
-    for step, names in {
-        "model": ["vllm"],
-        "workers": ["worker", "trainer"],
-        "page": ["web"],
-    }.items():
+    with _step("model", on_step) as result:
+        _wait_until_healthy(settings, "vllm")
+        result.append(load(settings))
+    for step, names in {"workers": ["worker", "trainer"], "page": ["web"]}.items():
         with _step(step, on_step):
             for name in names:
                 _wait_until_healthy(settings, name)

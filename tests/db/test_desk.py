@@ -1,5 +1,6 @@
 """The desk's handlers and its queue, without a browser."""
 
+import inspect
 from types import SimpleNamespace
 from uuid import UUID
 
@@ -8,12 +9,14 @@ import pytest
 from starlette.requests import Request
 
 from bot.desk import build_desk
+from bot.desk.knowledge import Listed
 from bot.desk.learning import Seen
 from bot.desk.queue import Shown, find_place
 from bot.desk.standing import fingerprint
 from core.feedback import add_correction, decide_correction, record_review
 from core.learning import request_run
 from core.types import CorrectionStatus, Verdict
+from retrieval.jobs import request_job
 from tests.builders import ADMIN, ANNA, make_rating, make_turn
 
 
@@ -39,24 +42,37 @@ def test_every_handler_refuses_a_customer(desk, database):
         inputs = [None] * len(handler.inputs)
         if handler.fn.__name__ == "poll":  # says it in a line instead, see there
             continue
+        given = inspect.get_annotations(handler.fn, eval_str=True)
+        clicked = [None] if gr.EventData in given.values() else []
         with pytest.raises(gr.Error, match="sign in"):
-            handler.fn(*inputs, customers_request())
+            handler.fn(*inputs, *clicked, customers_request())
 
-    assert len(handlers) >= 15
+    assert len(handlers) >= 30
     with database.connect() as conn:
         assert 0 == conn.execute("SELECT count(*) FROM training_runs").fetchone()[0]
+        assert 0 == conn.execute("SELECT count(*) FROM jobs").fetchone()[0]
 
 
-def test_the_live_view_tells_a_customer_nothing(desk, database):
-    """The one handler that answers instead of failing says only that one is signed out."""
+@pytest.mark.parametrize(
+    ("room", "seen", "n_shown"),
+    [
+        ("learning", Seen(), 2),  # the line, and that nothing is shown
+        ("knowledge", Listed(), 1),
+        ("search_quality", None, 1),
+    ],
+)
+def test_the_live_views_tell_a_customer_nothing(desk, database, room, seen, n_shown):
+    """The handlers that answer instead of failing say only that one is signed out."""
     with database.connect() as conn:
         request_run(conn, "button")
-    [poll] = [each.fn for each in desk.fns.values() if getattr(each.fn, "__name__", "") == "poll"]
+        request_job(conn, "evaluate", {"queries": "turns"})
+    polls = [each.fn for each in desk.fns.values() if getattr(each.fn, "__name__", "") == "poll"]
+    [poll] = [poll for poll in polls if poll.__module__ == f"bot.desk.{room}"]
 
-    shown = poll(Seen(), customers_request())
+    shown = poll(seen, customers_request())
 
     texts = [value.value for value in shown.values() if isinstance(value, gr.HTML)]
-    assert 2 == len(shown)  # the line, and that nothing is shown
+    assert n_shown == len(shown)
     assert ['<p role="status">please sign in again at /desk/login</p>'] == texts
 
 

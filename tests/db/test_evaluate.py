@@ -5,8 +5,14 @@ import json
 import pytest
 
 from core.errors import InvalidInput
-from retrieval.evaluate import evaluate_file, read_queries
+from core.feedback import record_rating
+from core.settings import get_settings
+from core.types import Rating
+from retrieval.evaluate import evaluate_file, run_job
 from retrieval.ingest import ingest
+from retrieval.queries import read_queries
+from retrieval.tuning import Tuning
+from tests.builders import ANNA, make_passage, make_turn
 
 
 @pytest.fixture
@@ -38,7 +44,7 @@ def test_each_leg_and_the_fusion_are_judged(shop, embedder, tmp_path):
 
     result = evaluate_file(shop, embedder, path, picture=tmp_path / "new" / "recall.png")
 
-    assert {"dense", "text", "fused"} == result["legs"].keys()
+    assert ["dense", "text", "fused", "reranked"] == list(result["legs"])
     assert (3, []) == (result["n_queries"], result["unknown"])
     assert 1.0 == result["legs"]["fused"]["recall@1"]["value"]
     assert 1.0 == result["legs"]["fused"]["mrr"]["value"]
@@ -57,8 +63,116 @@ def test_an_article_that_is_not_ingested_is_named_and_counts_as_missed(shop, emb
     assert 0.0 == result["legs"]["fused"]["recall@10"]["value"]
 
 
+def test_a_miss_tells_what_was_wanted_and_what_came_first(shop, embedder, tmp_path):
+    """Whoever mends an article must know which, and which other was taken for it."""
+    path = query_file(
+        tmp_path,
+        {"question": "Do gift cards expire?", "article": "gifts.md"},
+        {"question": "Do gift cards expire?", "article": "returns.md", "previous": "Hi"},
+    )
+
+    [miss] = evaluate_file(shop, embedder, path)["misses"]
+
+    assert ("Do gift cards expire?", "Hi") == (miss["question"], miss["previous"])
+    assert [str(tmp_path / "articles" / "returns.md")] == miss["wanted"]
+    assert str(tmp_path / "articles" / "gifts.md") == miss["found"][0]
+    assert 1 < miss["rank"] <= 3
+
+
+def test_two_settings_are_compared_on_the_same_questions(shop, embedder, tmp_path):
+    """A setting is chosen by figures, and a few questions choose none."""
+    path = query_file(
+        tmp_path,
+        {"question": "Do gift cards expire?", "article": "gifts.md"},
+        {"question": "When does my parcel arrive?", "article": "delivery.md"},
+    )
+    steps = []
+
+    result = evaluate_file(
+        shop,
+        embedder,
+        path,
+        against=Tuning(rrf_k=60, text_weight=1),
+        on_progress=lambda *step: steps.append(step),
+    )
+
+    against = result["against"]
+    settings = {"n_candidates": 50, "rrf_k": 60, "text_weight": 1, "rerank": 1}
+    assert settings == against["settings"]
+    assert result["legs"].keys() == against["legs"].keys()
+    assert {"value": 0.0, "low": 0.0, "high": 0.0, "p": 1.0} == against["differences"]["ndcg@10"]
+    assert "Both rank the right articles of these 2 questions the same." == against["verdict"]
+    assert [(1, 2, "searching"), (2, 2, "searching")] == steps
+    json.dumps(result)
+
+
+def test_the_settings_in_use_are_not_compared_with_themselves(shop, embedder, tmp_path):
+    """It would only look like a result."""
+    path = query_file(tmp_path, {"question": "Do gift cards expire?", "article": "gifts.md"})
+
+    with pytest.raises(InvalidInput, match="in use already"):
+        evaluate_file(shop, embedder, path, against=Tuning())
+
+
+def no_progress(done, of, what):
+    """Nobody watches."""
+
+
+def test_a_job_evaluates_what_people_judged(shop, embedder, tmp_path):
+    """Nobody has to label a question by hand to see the search miss."""
+    uri = str(tmp_path / "articles" / "gifts.md")
+    with shop.connect() as conn:
+        turn = make_turn(conn, question="Do gift cards expire?", passages=[make_passage(uri=uri)])
+        record_rating(conn, turn.id, ANNA, Rating.UP)
+
+    result = run_job(shop, embedder, {"queries": "turns", "against": {"rrf_k": 60}}, no_progress)
+
+    assert ("turns", 1) == (result["queries"], result["n_queries"])
+    assert 1.0 == result["legs"]["fused"]["recall@1"]["value"]
+    assert 60 == result["against"]["settings"]["rrf_k"]
+    json.dumps(result)
+
+
+def test_a_jobs_result_holds_no_customers_words(shop, embedder):
+    """It stays when the conversation is erased."""
+    with shop.connect() as conn:
+        uri, wanted = (
+            str(row[0]) for row in conn.execute("SELECT uri FROM documents ORDER BY uri LIMIT 2")
+        )
+        passage = make_passage(uri=wanted)
+        turn = make_turn(conn, question="When does my parcel arrive?", passages=[passage])
+        record_rating(conn, turn.id, ANNA, Rating.UP)
+
+    result = run_job(shop, embedder, {"queries": "turns"}, no_progress)
+
+    [miss] = result["misses"]
+    assert (str(turn.id), [wanted]) == (miss["turn_id"], miss["wanted"])
+    assert uri == miss["found"][0]
+    assert "parcel" not in json.dumps(result)
+
+
+def test_a_job_reads_no_file_from_elsewhere(shop, embedder, tmp_path):
+    """A page may ask for the company's questions, not for any file of the machine."""
+    golden = get_settings().company / "golden.jsonl"
+
+    assert 60 == run_job(shop, embedder, {"queries": str(golden)}, no_progress)["n_queries"]
+    for path in ("/etc/passwd", f"{golden.parent}/../../pyproject.toml", None):
+        with pytest.raises(InvalidInput, match="is not in the company's folder or the home"):
+            run_job(shop, embedder, {"queries": path}, no_progress)
+
+
 @pytest.mark.parametrize(
-    "line", ["{oops", "[1]", '{"question": "a"}', '{"question": 3, "article": "a"}', "null"]
+    "line",
+    [
+        '{"question": " ", "article": "a"}',
+        '{"question": "a", "relevant": "b"}',
+        '{"question": "a", "relevant": []}',
+        "{oops",
+        "[1]",
+        '{"question": "a"}',
+        '{"question": 3, "article": "a"}',
+        "null",
+    ],
 )
 def test_a_malformed_line_is_named(tmp_path, line):
     """In a long file one must know where to look."""

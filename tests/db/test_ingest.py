@@ -1,5 +1,7 @@
 """Folders are kept in step with the database, file by file, and bad files harm no others."""
 
+import os
+
 import pytest
 
 from core.errors import DatabaseUnavailable, InvalidInput
@@ -109,6 +111,44 @@ def test_a_bad_file_is_reported_and_the_rest_goes_in(database, embedder, folder)
     assert 1 == report.skipped
 
 
+def test_bad_files_of_every_kind_harm_no_others(database, embedder, folder, tmp_path):
+    """An export of years holds one of each; every one is told, and the good ones are in."""
+    (tmp_path / "secret.md").write_text("# Secret\n\nNot for the bot.\n")
+    (folder / "linked.md").symlink_to(tmp_path / "secret.md")
+    os.mkfifo(folder / "pipe.md")
+    with (folder / "huge.md").open("wb") as file:
+        file.truncate(250 * 2**20)
+    (folder / "photo.pdf").write_bytes(b"\x89PNG\r\n\x1a\n")
+    (folder / "faq.jsonl").write_text('{"question": "Open?", "answer": "Yes."}\n{"question"\n')
+    (folder / "cut.docx").write_bytes(b"PK\x03\x04 broken")
+    (folder / "headings.md").write_text("# Only\n\n## Headings\n")
+    (folder / "long-word.md").write_text("a" * 300_000)
+    (folder / "long-heading.md").write_text("# " + "word " * 400_000 + "\n\nText.\n")
+
+    report = ingest(database, embedder, [folder])
+
+    refused = ["cut.docx", "faq.jsonl", "headings.md", "huge.md", "linked.md", "photo.pdf"]
+    assert [*refused, "pipe.md"] == sorted(each.path.rsplit("/", 1)[1] for each in report.problems)
+    assert 5 == report.added
+
+
+def test_a_folder_that_cannot_be_listed_loses_no_articles(database, embedder, folder, monkeypatch):
+    """A disk that is away for a moment is no reason to forget what lay on it."""
+    ingest(database, embedder, [folder])
+    really = os.scandir
+
+    def scandir(path):
+        if str(path).endswith("more"):
+            raise PermissionError(13, "Permission denied", str(path))
+        return really(path)
+
+    monkeypatch.setattr("os.scandir", scandir)
+    report = ingest(database, embedder, [folder])
+
+    assert (0, 1) == (report.removed, len(report.problems))
+    assert "Gifts" in titles(database)
+
+
 def test_a_file_that_broke_keeps_its_old_text(database, embedder, folder):
     """A half-saved file is no reason to forget the article."""
     ingest(database, embedder, [folder])
@@ -137,17 +177,30 @@ def test_a_missing_path_stops_before_anything_is_written(database, embedder, fol
     assert [] == titles(database)
 
 
+def test_a_file_named_twice_goes_in_once(database, embedder, folder):
+    """A folder and a file within it are one source."""
+    report = ingest(database, embedder, [folder, folder / "returns.md", folder / "more"])
+
+    assert (3, []) == (report.added, report.problems)
+
+
+def test_an_audience_needs_a_name(database, embedder, folder):
+    """An article for nobody in particular would be found by nobody."""
+    with pytest.raises(InvalidInput, match="no name"):
+        ingest(database, embedder, [folder], audience=" ")
+
+
 def test_an_ingest_cut_short_is_finished_by_the_next(database, embedder, folder, monkeypatch):
     """A crash in the middle leaves whole documents, and the next run adds the others."""
-    replace = store.replace_document
+    replace = store.replace_documents
 
-    def die_at_the_second(conn, document, *args, **kwargs):
-        if document.title == "Gifts":
-            replace(conn, document, *args, **kwargs)
+    def die_at_the_second(conn, documents, *args, **kwargs):
+        replace(conn, documents, *args, **kwargs)
+        if documents[0].document.title == "Gifts":
             raise DatabaseUnavailable("gone")
-        return replace(conn, document, *args, **kwargs)
 
-    monkeypatch.setattr(store, "replace_document", die_at_the_second)
+    monkeypatch.setattr(store, "replace_documents", die_at_the_second)
+    monkeypatch.setattr("retrieval.ingest.BATCH_CHUNKS", 1)
     with pytest.raises(DatabaseUnavailable):
         ingest(database, embedder, [folder])
     assert ["Delivery"] == titles(database)

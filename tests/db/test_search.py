@@ -1,14 +1,16 @@
 """A customer's question finds the right article, follows the conversation, or finds nothing."""
 
 import json
+from dataclasses import replace
 from pathlib import Path
 
 import pytest
 
 from core.db import Database
 from retrieval.ingest import ingest
+from retrieval.rerank import BATCH_PASSAGES, LateInteraction
 from retrieval.retriever import HybridRetriever
-from retrieval.search import search, standalone_query
+from retrieval.search import SearchOptions, search, standalone_query
 
 COMPANY = Path(__file__).parents[2] / "examples" / "company"
 
@@ -42,15 +44,13 @@ def company(postgres_host, template_database, embedder):
     database.close()
 
 
-def find(company, embedder, question, history=(), *, min_similarity=-1.0):
-    return search(
-        company,
-        embedder,
-        question,
-        history=history,
-        limit=3,
-        min_similarity=min_similarity,
-    )
+PATIENT_MS = 60_000.0  # a busy machine must not change what is found
+DEFAULT = SearchOptions(limit=3, rerank_ms=PATIENT_MS)
+
+
+def find(company, embedder, question, history=(), **options):
+    asked_for = replace(DEFAULT, **options)
+    return search(company, embedder, question, asked_for, history=history)
 
 
 def hits(company, embedder, rows, top):
@@ -66,11 +66,54 @@ def hits(company, embedder, rows, top):
 
 
 def test_golden_questions_find_their_article(company, embedder):
-    """An answer can't be better than what was found: 52 first and 59 in three when written."""
+    """An answer can't be better than what was found: 56 first and 59 in three when written."""
     rows = read_rows("golden.jsonl")
 
-    assert hits(company, embedder, rows, top=1) >= 49
+    assert hits(company, embedder, rows, top=1) >= 54
     assert hits(company, embedder, rows, top=3) >= 57
+
+
+def test_reading_the_best_again_puts_more_right_articles_first(company, embedder):
+    """The first passage is the one a small model answers from."""
+    rows = read_rows("golden.jsonl") + read_rows("customer_questions.jsonl")
+
+    def first(rerank_ms):
+        return sum(
+            Path(find(company, embedder, row["question"], rerank_ms=rerank_ms)[0].uri).name
+            == row["article"]
+            for row in rows
+        )
+
+    assert first(PATIENT_MS) >= first(0) + 5
+
+
+def test_without_time_the_fused_order_stands_behind_what_was_read(company, embedder):
+    """A slow machine answers a little worse, not later."""
+    [asked] = embedder.token_vectors(["Do gift cards expire?"])
+    passages = find(company, embedder, "Do gift cards expire?", rerank_ms=0, limit=8)
+    rarity = dict.fromkeys(asked.words, 1.0)
+
+    hurried, scores = LateInteraction(embedder).rerank(asked, rarity, passages, budget_ms=0)
+
+    assert BATCH_PASSAGES == len(scores)
+    assert [each.body for each in passages[BATCH_PASSAGES:]] == [
+        each.body for each in hurried[BATCH_PASSAGES:]
+    ]
+    assert list(range(1, 9)) == [each.rank for each in hurried]
+
+
+def test_a_passage_read_once_is_remembered(company, embedder, monkeypatch):
+    """A small help centre is soon reranked at no cost."""
+    [asked] = embedder.token_vectors(["Do gift cards expire?"])
+    passages = find(company, embedder, "Do gift cards expire?", rerank_ms=0, limit=8)
+    rarity, reranker = dict.fromkeys(asked.words, 1.0), LateInteraction(embedder)
+    first = reranker.rerank(asked, rarity, passages, budget_ms=PATIENT_MS)
+    reads = []
+    read = embedder.token_vectors
+    monkeypatch.setattr(embedder, "token_vectors", lambda texts: reads.append(texts) or read(texts))
+
+    assert first == reranker.rerank(asked, rarity, passages, budget_ms=0)
+    assert not any(reads)
 
 
 def test_follow_ups_find_the_article_of_their_conversation(company, embedder):
@@ -82,16 +125,16 @@ def test_follow_ups_find_the_article_of_their_conversation(company, embedder):
 
 def test_most_questions_pass_the_threshold_and_nonsense_does_not(company, embedder, settings):
     """The bot must say that it found nothing, and not say it too often."""
-    threshold = settings.min_similarity
+    threshold = settings.min_relevance
     golden = [row["question"] for row in read_rows("golden.jsonl")]
 
     answered = [
-        bool(find(company, embedder, question, min_similarity=threshold)) for question in golden
+        bool(find(company, embedder, question, min_relevance=threshold)) for question in golden
     ]
 
     assert sum(answered) >= 57
     for nonsense in ("Who won the football game last night?", "qwertz uiop", "2 + 2 = ?"):
-        assert [] == find(company, embedder, nonsense, min_similarity=threshold)
+        assert [] == find(company, embedder, nonsense, min_relevance=threshold)
 
 
 def test_ranks_count_from_one_best_first(company, embedder):
@@ -99,7 +142,6 @@ def test_ranks_count_from_one_best_first(company, embedder):
     passages = find(company, embedder, "Do gift cards expire?")
 
     assert [1, 2, 3] == [passage.rank for passage in passages]
-    assert passages[0].score >= passages[1].score >= passages[2].score
 
 
 @pytest.mark.parametrize(
@@ -167,8 +209,8 @@ def test_a_courtesy_is_not_taken_for_a_question(company, embedder, settings, mes
     """ "Thanks!" must not be answered with the article of the question before."""
     history = asked("Do gift cards expire?")
 
-    threshold = settings.min_similarity
-    assert [] == find(company, embedder, message, history, min_similarity=threshold)
+    threshold = settings.min_relevance
+    assert [] == find(company, embedder, message, history, min_relevance=threshold)
 
 
 def test_only_the_last_question_is_added():
@@ -185,7 +227,7 @@ def test_a_first_question_is_searched_as_it_is():
 
 def test_langchain_gets_the_same_passages(company, embedder):
     """Who builds on LangChain uses the product's own search."""
-    retriever = HybridRetriever(db=company, embedder=embedder, min_similarity=0.3)
+    retriever = HybridRetriever(db=company, embedder=embedder, options=DEFAULT)
 
     documents = retriever.invoke("And Canada?", history=asked("How long does delivery take?"))
 

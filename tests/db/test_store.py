@@ -7,15 +7,17 @@ import pytest
 
 from core.errors import NotFound
 from retrieval.chunk import Chunk
+from retrieval.hybrid import hybrid_search, word_rarities
 from retrieval.load import LoadedDocument
 from retrieval.store import (
+    CutDocument,
     delete_document,
     document_hashes,
     fold,
     get_document,
-    hybrid_search,
     list_documents,
     replace_document,
+    replace_documents,
 )
 from tests.builders import make_passage, make_turn
 
@@ -27,13 +29,28 @@ def unit(*leading):
     return vector / np.linalg.norm(vector)
 
 
-def stored(conn, bodies, *, uri="/a.md", title="Returns", embeddings=None, collection="help"):
+def stored(
+    conn,
+    bodies,
+    *,
+    uri="/a.md",
+    title="Returns",
+    embeddings=None,
+    collection="help",
+    audience="everyone",
+):
     chunks = [Chunk(n, ("Time",), body, len(body.split())) for n, body in enumerate(bodies)]
     if embeddings is None:
         embeddings = [unit(1)] * len(bodies)
     document = LoadedDocument(uri, title, "text/markdown", "\n\n".join(bodies))
     return replace_document(
-        conn, document, f"hash of {bodies}", chunks, np.array(embeddings), collection=collection
+        conn,
+        document,
+        f"hash of {bodies}",
+        chunks,
+        np.array(embeddings),
+        collection=collection,
+        audience=audience,
     )
 
 
@@ -55,6 +72,24 @@ def recounted(conn):
         GROUP BY lexeme
     """
     return dict(conn.execute(sql).fetchall())
+
+
+def test_documents_stored_together_keep_their_own_chunks(conn):
+    """A batch is only quicker; each article still answers for itself, old and new ones alike."""
+    known = stored(conn, ["Old."], uri="/b.md")
+    cut = [
+        CutDocument(LoadedDocument(uri, uri, "text/plain", body), "hash", [Chunk(0, (), body, 1)])
+        for uri, body in (("/a.md", "First."), ("/b.md", "Second."))
+    ]
+    vectors = np.array([unit(1), unit(0, 1)])
+
+    first, second = replace_documents(conn, cut, vectors, collection="help", audience="staff")
+
+    sql = "SELECT d.id, c.body, audience FROM chunks c JOIN documents d ON d.id = document_id"
+    rows = {(first, "First.", "staff"), (second, "Second.", "staff")}
+    assert known == second
+    assert rows == set(conn.execute(sql).fetchall())
+    assert recounted(conn) == lexeme_counts(conn)
 
 
 def test_a_changed_document_replaces_its_chunks_and_keeps_its_id(conn):
@@ -217,3 +252,51 @@ def test_an_unknown_document_is_not_found(conn):
 def test_folding_drops_accents_and_keeps_letters():
     """Both sides of a comparison are folded alike."""
     assert "creme brulee, naive 1/2" == fold("crème brûlée, naïve ½").replace("\u2044", "/")
+
+
+def test_only_its_audience_finds_a_document(conn):
+    """What is written for the staff must not reach a customer."""
+    stored(conn, ["The alarm code is 4711."], uri="/staff.md", audience="staff")
+    stored(conn, ["The alarm rings at night."], uri="/all.md")
+
+    def bodies(audiences):
+        passages = hybrid_search(
+            conn, unit(1), "alarm", collection="help", limit=9, audiences=audiences
+        )
+        return {passage.body for passage in passages}
+
+    assert {"The alarm rings at night."} == bodies(["everyone"])
+    assert {"The alarm rings at night.", "The alarm code is 4711."} == bodies(["everyone", "staff"])
+
+
+def test_a_filter_that_few_pass_still_finds_as_many_as_there_are(conn):
+    """An index that stops looking early would answer a small audience with nothing."""
+    rng = np.random.default_rng(5)
+    vectors = rng.normal(size=(2_000, 384)).astype(np.float32)
+    vectors /= np.linalg.norm(vectors, axis=1, keepdims=True)
+    stored(conn, [f"word{n}" for n in range(1_980)], uri="/all.md", embeddings=vectors[:1_980])
+    stored(
+        conn,
+        [f"rare{n}" for n in range(20)],
+        uri="/staff.md",
+        embeddings=vectors[1_980:],
+        audience="staff",
+    )
+    conn.execute("SET LOCAL enable_seqscan = off")
+    conn.execute("ANALYZE chunks, documents")
+
+    passages = hybrid_search(
+        conn, vectors[0], "nothing", collection="help", limit=10, audiences=["staff"]
+    )
+
+    assert 10 == len(passages)
+    assert all(passage.body.startswith("rare") for passage in passages)
+
+
+def test_rare_words_tell_more_than_common_ones(conn):
+    """What a question is about is said by its rare words."""
+    stored(conn, ["the pan is black", "the pan is white", "the lid is white"])
+
+    rarity = word_rarities(conn, ["lid", "pan", "the", "kettle"])
+
+    assert rarity["kettle"] > rarity["lid"] > rarity["pan"] > rarity["the"] > 0

@@ -191,6 +191,19 @@ def test_a_document_is_shown_with_the_chunk_marked(visitor, web_database, tmp_pa
     assert 404 == visitor.get(f"/documents/{uuid4()}").status_code
 
 
+def test_an_article_for_staff_opens_for_no_customer(visitor, admin, web_database, tmp_path):
+    """An address is easily passed on."""
+    (tmp_path / "secret.md").write_text("# Prices we pay\n\nTwo dollars each.\n")
+    ingest(web_database, get_embedder(Settings(_env_file=None)), [tmp_path], audience="staff")
+    with web_database.connect() as conn:
+        [row] = conn.execute("SELECT id FROM documents WHERE audience = 'staff'").fetchall()
+
+    refused = visitor.get(f"/documents/{row[0]}")
+
+    assert (404, False) == (refused.status_code, "Two dollars" in refused.text)
+    assert "Two dollars" in admin.get(f"/documents/{row[0]}").text
+
+
 def test_every_page_forbids_to_fetch_from_elsewhere(visitor):
     """A picture's address in an answer could carry away what was said."""
     for path in ("/", "/desk/login", "/health"):

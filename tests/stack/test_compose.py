@@ -51,7 +51,7 @@ def test_only_the_page_is_published(spec):
     assert ["web"] == [name for name, body in spec["services"].items() if body.get("ports")]
     assert ["127.0.0.1:7860:7860"] == spec["services"]["web"]["ports"]
     assert spec["networks"]["private"]["internal"]
-    for name in ("postgres", "redis", "migrate", "worker", "beat"):
+    for name in ("postgres", "redis", "migrate", "beat"):
         assert ["private"] == spec["services"][name]["networks"]
 
 

@@ -69,6 +69,7 @@ def test_down_with_nothing_running_is_no_error(tmp_path):
         (["up"], {"home": "/dev/null/home"}, 2, "can't be written to"),
         (["status"], {"web_port": "many"}, 2, "the setting RATCHET_WEB_PORT"),
         (["migrate"], {"database_url": "host=/nowhere"}, 4, "can't reach the database"),
+        (["eval", "retrieval", "q.jsonl", "--against", "a=1"], {}, 9, "no search setting 'a'"),
         (["search", "shoes"], {"database_url": "host=/nowhere"}, 4, "can't be reached"),
     ],
 )

@@ -1,7 +1,11 @@
 """Each kind of file becomes Markdown with its headings; what can't be read is refused by name."""
 
+import contextlib
 import io
 import json
+import os
+import random
+import tracemalloc
 import zipfile
 from pathlib import Path
 
@@ -9,7 +13,7 @@ import pytest
 from pypdf import PdfReader, PdfWriter
 
 from core.errors import DocumentError
-from retrieval.load import MAX_BYTES, load_document
+from retrieval.load import load_document
 
 ARTICLES = Path(__file__).parents[2] / "examples" / "company" / "articles"
 
@@ -142,13 +146,24 @@ def test_byte_order_marks_and_windows_line_ends_are_read(tmp_path):
         ("a.md", b"Caf\xe9", "isn't UTF-8"),
         ("a.md", b"a\0b", "NUL"),
         ("a.html", b"<html><body></body></html>", "no readable text"),
+        ("a.md", b"%PDF-1.7 text", "is a PDF, not what its name says; name it .pdf"),
+        ("a.pdf", b"\x89PNG\r\n\x1a\n", "is a PNG picture, not what its name says"),
+        (
+            "a.html",
+            b"\xff\xfea\0b\0",
+            "is UTF-16 text, not what its name says; save its text as UTF-8",
+        ),
+        ("a.docx", b"\xd0\xcf\x11\xe0old", "is an old Office file"),
         ("a.pdf", b"not a PDF at all", "damaged or isn't a PDF"),
         ("a.pdf", b"%PDF-1.7\n1 0 obj\n<<", "damaged or isn't a PDF"),
         ("a.docx", b"PK\x03\x04 broken", "isn't a DOCX"),
         ("a.docx", b"plain text", "isn't a DOCX"),
         ("a.csv", b"name,price\npan,3\n", "lacks a question or an answer"),
         ("a.jsonl", b'{"question": "a", "answer": "b"}\n{oops\n', "line 2 isn't JSON"),
+        ("a.csv", b'question,answer\nOpen?,"Yes\n', "isn't a readable CSV file, line 2"),
+        ("a.csv", b'question,answer\n"Open\n?",Yes\nShut?\n', "line 4 lacks a question"),
         ("a.jsonl", b"[1]\n", "isn't a JSON object"),
+        ("a.jsonl", b"[" * 100_000, "line 1 isn't JSON"),
         ("a.exe", b"MZ", "this kind of file can't be read"),
     ],
 )
@@ -160,10 +175,11 @@ def test_an_unreadable_file_is_refused_with_its_name_and_reason(tmp_path, name, 
     assert reason in message
 
 
-def test_an_encrypted_pdf_is_refused(tmp_path):
+@pytest.mark.parametrize("algorithm", ["RC4-128", "AES-256"])
+def test_an_encrypted_pdf_is_refused(tmp_path, algorithm):
     """A password can't be guessed; the text must not end up as gibberish."""
     writer = PdfWriter(clone_from=PdfReader(ARTICLES / "warranty-guide.pdf"))
-    writer.encrypt("secret", algorithm="RC4-128")
+    writer.encrypt("secret", algorithm=algorithm)
     locked = io.BytesIO()
     writer.write(locked)
 
@@ -184,9 +200,9 @@ def test_a_huge_file_is_refused_unread(tmp_path):
     """One wrong file must not fill the memory."""
     path = tmp_path / "a.md"
     with path.open("wb") as file:
-        file.truncate(MAX_BYTES + 1)
+        file.truncate(250 * 2**20)
 
-    assert "at most 20 MB" in refusal(path)
+    assert "has 250 MB; at most 20 MB" in refusal(path)
 
 
 def test_a_zip_bomb_is_refused(tmp_path):
@@ -194,6 +210,75 @@ def test_a_zip_bomb_is_refused(tmp_path):
     bomb = make_docx(bomb=b"\0" * (201 * 2**20))
 
     assert "unpacks to more than 200 MB" in refusal(written(tmp_path, "a.docx", bomb))
+
+
+def test_a_zip_bomb_that_lies_about_its_size_unpacks_no_further_than_it_said(tmp_path):
+    """What a file says of itself is no protection; nothing beyond it is unpacked."""
+    honest = make_docx(**{"word/styles.xml": b" " * 50_000_000})
+    lying = honest.replace((50_000_000).to_bytes(4, "little"), (9).to_bytes(4, "little"))
+    assert lying != honest
+    path = written(tmp_path, "a.docx", lying)
+    tracemalloc.start()
+
+    assert "isn't a DOCX" in refusal(path)
+    _, peak_bytes = tracemalloc.get_traced_memory()
+    tracemalloc.stop()
+
+    assert peak_bytes < 20_000_000
+
+
+def test_a_zip_whose_packing_knows_no_bounds_is_refused(tmp_path):
+    """Some kinds of packing unpack a whole part at once, however large it is."""
+    packed = io.BytesIO()
+    with zipfile.ZipFile(packed, "w", zipfile.ZIP_BZIP2) as archive:
+        archive.writestr("word/document.xml", DOCX_XML)
+
+    assert "no word processor" in refusal(written(tmp_path, "a.docx", packed.getvalue()))
+
+
+@pytest.mark.parametrize("broken", ["<w:document>", '<!DOCTYPE x [<!ENTITY a "b">]>&a;', ""])
+def test_a_docx_of_broken_xml_is_refused(tmp_path, broken):
+    """A Word file that was cut off in the middle still unpacks."""
+    packed = io.BytesIO()
+    with zipfile.ZipFile(packed, "w") as archive:
+        archive.writestr("[Content_Types].xml", DOCX_TYPES)
+        archive.writestr("_rels/.rels", DOCX_RELS)
+        archive.writestr("word/document.xml", broken)
+
+    assert "isn't a DOCX" in refusal(written(tmp_path, "a.docx", packed.getvalue()))
+
+
+@pytest.mark.parametrize("name", ["warranty-guide.pdf", "a.docx"])
+def test_damage_anywhere_in_a_file_is_a_refusal_or_a_text(tmp_path, name):
+    """A file that was damaged on its way must never stop the ingest of the others."""
+    whole = make_docx() if name == "a.docx" else (ARTICLES / name).read_bytes()
+    chance = random.Random(4)
+    for _ in range(40):
+        damaged = bytearray(whole)
+        for _ in range(chance.randint(1, 30)):
+            damaged[chance.randrange(len(damaged))] = chance.randrange(256)
+        path = written(tmp_path, name, bytes(damaged[: chance.randint(1, len(damaged))]))
+        with contextlib.suppress(DocumentError):
+            load_document(path)
+
+
+def test_a_named_pipe_is_refused_without_waiting(tmp_path):
+    """Who opens a pipe waits for its other end, for ever."""
+    os.mkfifo(tmp_path / "a.md")
+
+    assert "no ordinary file" in refusal(tmp_path / "a.md")
+
+
+def test_a_file_that_may_not_be_read_is_refused(tmp_path, monkeypatch):
+    """Its owner's wish is told, not stumbled over."""
+
+    def forbidden(*_args, **_kwargs):
+        raise PermissionError(13, "Permission denied")
+
+    monkeypatch.setattr("builtins.open", forbidden)
+    path = tmp_path / "a.md"
+
+    assert "a.md can't be opened: Permission denied" == refusal(path)
 
 
 def test_what_postgres_cannot_hold_is_left_out(tmp_path):

@@ -2,7 +2,15 @@
 
 import pytest
 
-from retrieval.metrics import bootstrap_mean, bootstrap_ratio, ndcg_at, recall_at, reciprocal_rank
+from retrieval.metrics import (
+    bootstrap_mean,
+    bootstrap_ratio,
+    bounded_mean,
+    ndcg_at,
+    paired_difference,
+    recall_at,
+    reciprocal_rank,
+)
 
 
 def test_recall_is_the_share_of_relevant_items_found():
@@ -45,6 +53,16 @@ def test_the_same_queries_give_the_same_interval():
     assert bootstrap_mean([0, 1, 1]) == bootstrap_mean([0, 1, 1])
 
 
+def test_a_perfect_score_on_few_questions_is_no_certainty():
+    """Two of two must not look like two thousand of two thousand."""
+    few, many = bounded_mean([1.0] * 2), bounded_mean([1.0] * 2000)
+
+    assert few.low < 0.5 < 0.99 < many.low < 1.0 == many.high
+    assert (0.0, 0.0) == (bounded_mean([0.0] * 2).value, bounded_mean([0.0] * 2).low)
+    assert bounded_mean([0.0] * 2).high > 0.5
+    assert bootstrap_mean([0.0, 1.0]) == bounded_mean([0.0, 1.0])
+
+
 def test_a_paired_ratio_is_sure_where_every_query_agrees():
     """Hard queries are hard for both sides; pairing cancels that."""
     theirs = [0.1, 0.5, 0.9] * 10
@@ -52,3 +70,33 @@ def test_a_paired_ratio_is_sure_where_every_query_agrees():
     ratio = bootstrap_ratio([1.1 * value for value in theirs], theirs)
 
     assert pytest.approx((1.1, 1.1, 1.1)) == (ratio.value, ratio.low, ratio.high)
+
+
+def test_a_difference_on_every_query_is_no_chance():
+    """Twenty questions that all rank better are proof enough."""
+    theirs = [0.1, 0.5, 0.6, 0.8] * 5
+
+    found = paired_difference([value + 0.2 for value in theirs], theirs)
+
+    assert pytest.approx((0.2, 0.2, 0.2)) == (found.value, found.low, found.high)
+    assert found.p < 0.001
+
+
+def test_a_difference_that_goes_both_ways_may_be_chance():
+    """One lucky question must not decide a setting."""
+    found = paired_difference([1, 0, 1, 1, 0, 1], [0, 1, 0, 1, 1, 0])
+
+    assert found.low < 0 < found.high
+    assert found.p > 0.3
+
+
+def test_four_questions_can_prove_nothing():
+    """Of sixteen ways to swap four pairs two are as extreme, however large the gain."""
+    assert pytest.approx(2 / 16, abs=0.02) == paired_difference([1] * 4, [0] * 4).p
+
+
+def test_rankings_that_agree_differ_by_nothing():
+    """A setting without effect is no better and no worse."""
+    found = paired_difference([0.2, 0.9], [0.2, 0.9])
+
+    assert (0.0, 0.0, 0.0, 1.0) == (found.value, found.low, found.high, found.p)

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import random
+from dataclasses import replace
 from pathlib import Path
 
 import pytest
@@ -18,9 +19,9 @@ from examples.recipe.prompts import SORRY, Exchange, Group, Passage, Quote, answ
 from examples.recipe.prompts import system_message as trained_system_message
 from examples.recipe.public import is_held_out, split_sentences
 from examples.recipe.rows import NOWHERE, RowWriter, collate, pack
-from examples.recipe.styles import Habits
+from examples.recipe.styles import Habits, longer_quote
 from examples.recipe.swap import swap_words
-from examples.recipe.tokenizer import CHAT_TEMPLATE
+from examples.recipe.tokenizer import CHAT_TEMPLATE, token_words
 from retrieval.prompt import build_messages
 from tests.builders import make_passage
 
@@ -188,7 +189,7 @@ def test_swapping_words_keeps_answers_quoting_their_passage() -> None:
     rng = random.Random(2)
     for _ in range(100):
         group = returns_group()
-        swapped = swap_words(group, ["Quagga", "ox", "marmalade"], rng)
+        swapped = swap_words(group, ["Quagga", "ox"], ["marmalade"], rng)
         for talk in swapped.conversations:
             for exchange in talk:
                 quote = exchange.gold
@@ -197,3 +198,40 @@ def test_swapping_words_keeps_answers_quoting_their_passage() -> None:
 
                     assert text.endswith(".")
                     assert text[0].isupper()
+
+
+def test_what_was_said_before_these_passages_is_read_and_not_learned(tokenizer: Tokenizer) -> None:
+    """A follow-up's first answer quotes an article that is gone; saying it again would be wrong."""
+    asked = Exchange("What do gift cards cost?", ("Gift cards cost $10. [1]",), is_past=True)
+    group = returns_group()
+    talks = tuple((asked, *talk) for talk in group.conversations)
+
+    row = RowWriter(tokenizer, random.Random(1)).write(replace(group, conversations=talks))
+
+    assert row is not None
+    learned = [n for n, weight in enumerate(row.weight) if weight and row.branch[n]]
+    said = tokenizer.decode([row.ids[n + 1] for n in learned])
+    assert "gift" not in said.lower()
+    assert "[1]" in said
+
+
+def test_a_short_passage_is_said_as_a_whole_and_a_long_one_is_not() -> None:
+    """The second sentence often holds the condition; a page of them is no answer."""
+    short = Passage("Returns", "", "Return it in 30 days. Opened goods in 14.")
+    spans = [Quote(0, 0, 21), Quote(0, 22, 41)]
+    long = Passage("Returns", "", " ".join(["Return it in 30 days."] * 20))
+    long_spans = [Quote(0, 22 * n, 22 * n + 21) for n in range(20)]
+
+    assert Quote(0, 0, 41) == longer_quote(short, spans, 0)
+    assert Quote(0, 66, 109) == longer_quote(long, long_spans, 3)
+
+
+def test_the_words_to_practise_hold_every_token_of_letters(tokenizer: Tokenizer) -> None:
+    """A token that no practised word holds is one that customers see garbled."""
+    practised = {
+        token for word in token_words(tokenizer) for token in tokenizer.encode(f" {word}").tokens
+    }
+
+    letters = {t for t in tokenizer.get_vocab() if t.isascii() and t.isalpha() and len(t) > 2}
+
+    assert len(letters & practised) > 0.9 * len(letters)

@@ -1,0 +1,121 @@
+"""Bringing articles in from the knowledge page: a folder, a site or files become a job."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from typing import Any
+
+import gradio as gr
+from psycopg import Connection
+
+from bot.desk.door import require_desk
+from bot.desk.job_card import ingest_card
+from bot.desk.jobs import POLL_S, is_open, newest_jobs
+from bot.desk.markup import PLAIN
+from bot.desk.uploads import keep_uploads
+from bot.door import QUIET, Update, forgiving
+from bot.services import Services
+from core.errors import InvalidInput
+from retrieval.jobs import request_job
+from retrieval.links import is_url
+from retrieval.load import MAX_BYTES
+
+MAX_URL_CHARS = 2000
+MAX_GROUP_CHARS = 60
+FILES_LABEL = f"Files, at most {MAX_BYTES // 2**20} MB each"
+
+
+class BringingIn:
+    """The three ways in, and how far the newest ingest is; `timer` ticks while it goes on."""
+
+    def __init__(self, services: Services) -> None:
+        self.settings = services.settings
+        self.database = services.database
+        self.timer = gr.Timer(POLL_S, active=False)
+        self._lay_out()
+        self._wire()
+
+    def _lay_out(self) -> None:
+        with gr.Accordion("Bring articles in", open=False, elem_id="desk-bring-in"):
+            with gr.Row(elem_classes="bring-row"):
+                self.url = gr.Textbox(
+                    label="A site: its address or its sitemap’s",
+                    placeholder="https://example.com/help/",
+                    max_length=MAX_URL_CHARS,
+                    elem_id="desk-site",
+                    scale=3,
+                )
+                self.by_url = gr.Button("Bring in the site", size="md", elem_id="desk-by-url")
+                self.by_folder = gr.Button(
+                    "Bring in the articles folder again", size="md", elem_id="desk-by-folder"
+                )
+            self.files = gr.File(
+                label=FILES_LABEL, file_count="multiple", height=140, elem_id="desk-files"
+            )
+            self.audience = gr.Dropdown(
+                ["everyone", "staff"],
+                value="everyone",
+                allow_custom_value=True,
+                label="Who may read them?",
+                info="Everyone, or the name of a group.",
+                elem_id="desk-audience",
+            )
+        self.card = gr.HTML(elem_id="desk-ingest", **PLAIN)
+
+    def _wire(self) -> None:
+        self.outputs = [self.timer, self.card, self.url, self.files]
+        self.by_folder.click(self.ingest_folder, [self.audience], self.outputs, **QUIET)
+        self.by_url.click(self.ingest_site, [self.url, self.audience], self.outputs, **QUIET)
+        self.url.submit(self.ingest_site, [self.url, self.audience], self.outputs, **QUIET)
+        self.files.upload(self.ingest_files, [self.files, self.audience], self.outputs, **QUIET)
+
+    @forgiving
+    def ingest_folder(self, audience: str, request: gr.Request) -> Update:
+        """Bring the company's articles folder up to date, what is gone from it included."""
+        require_desk(request)
+        folder = self.settings.company / "articles"
+        if not folder.is_dir():
+            raise InvalidInput(f"there is no folder {folder}; make it or bring in files")
+        return self._start([str(folder)], audience)
+
+    @forgiving
+    def ingest_site(self, url: str, audience: str, request: gr.Request) -> Update:
+        """Bring a site in, starting from an address."""
+        require_desk(request)
+        address = url.strip()
+        if not is_url(address) or len(address) > MAX_URL_CHARS:
+            raise InvalidInput("write the site’s whole address, like https://example.com/help/")
+        return {**self._start([address], audience), self.url: ""}
+
+    @forgiving
+    def ingest_files(self, files: list[str], audience: str, request: gr.Request) -> Update:
+        """Keep what was uploaded and bring it in."""
+        require_desk(request)
+        kept = keep_uploads(self.settings, files or [])
+        return {**self._start(kept, audience), self.files: None}
+
+    def _start(self, sources: Sequence[str], audience: str) -> Update:
+        """Queue the ingest by a row, unless the very same waits or works already."""
+        wanted = {"sources": list(sources), "audience": _group(audience)}
+        with self.database.connect() as conn:
+            same = [job for job in newest_jobs(conn, "ingest", 10) if is_open(job)]
+            if not any(job.request == wanted for job in same):
+                request_job(conn, "ingest", wanted)
+            return self.standing(conn)
+
+    def standing(self, conn: Connection[Any]) -> Update:
+        """Show the newest ingest, and look again only while one goes on."""
+        jobs = newest_jobs(conn, "ingest", 10)
+        # The one at work before those that wait behind it.
+        shown = next((job for job in jobs if job.state == "running"), jobs[0] if jobs else None)
+        return {
+            self.card: ingest_card(shown),
+            self.timer: gr.Timer(active=any(map(is_open, jobs))),
+        }
+
+
+def _group(audience: str) -> str:
+    name = " ".join(str(audience or "").split())
+    if not name or len(name) > MAX_GROUP_CHARS:
+        raise InvalidInput("choose who may read the articles: everyone, or a group’s short name")
+    return name

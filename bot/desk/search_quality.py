@@ -1,0 +1,173 @@
+"""The search quality page: judge the search by questions, compare settings, list the misses."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from typing import Any
+from uuid import UUID
+
+import gradio as gr
+from psycopg import Connection
+
+from bot.accounts import require_admin
+from bot.desk.articles import articles_by_uri, questions_asked
+from bot.desk.door import require_desk
+from bot.desk.jobs import POLL_S, get_job, is_open, newest_jobs
+from bot.desk.markup import PLAIN, status
+from bot.desk.search_quality_cards import (
+    evaluation_card,
+    evaluation_label,
+    history_table,
+    miss_list,
+)
+from bot.door import QUIET, Update, forgiving
+from bot.services import Services
+from core.errors import InvalidInput, RatchetError
+from retrieval.jobs import request_job
+from retrieval.tuning import Tuning
+
+N_SHOWN = 20
+ERASED = "(the conversation was erased since)"
+GOLDEN, TURNS = "golden", "turns"
+QUESTIONS = [("The golden questions", GOLDEN), ("Answers people liked or reviewed", TURNS)]
+
+
+class SearchQualityPage:
+    """The page's components and what happens when they are used."""
+
+    def __init__(self, services: Services) -> None:
+        self.settings = services.settings
+        self.database = services.database
+        self._lay_out()
+        self._wire()
+
+    def _lay_out(self) -> None:
+        self.timer = gr.Timer(POLL_S, active=False)
+        with gr.Row(elem_classes="bring-row"):
+            self.questions = gr.Dropdown(
+                QUESTIONS, value=GOLDEN, label="Questions", elem_id="desk-questions",
+                filterable=False,
+            )  # fmt: skip
+            self.against = gr.Textbox(
+                label="Compare with other settings (if you like)",
+                placeholder="rrf_k=60, text_weight=1",
+                max_length=200,
+                elem_id="desk-against",
+            )
+            self.evaluate = gr.Button("Evaluate", variant="primary", elem_id="desk-evaluate")
+        self.said = gr.HTML(visible=False, elem_id="desk-quality-said", **PLAIN)
+        self.chosen = gr.Dropdown(
+            [], label="Evaluation", visible=False, elem_id="desk-evaluation", filterable=False
+        )
+        self.card = gr.HTML(elem_id="desk-evaluation-card", **PLAIN)
+        self.misses = gr.HTML(elem_id="desk-misses", **PLAIN)
+        self.history = gr.HTML(elem_id="desk-evaluations", **PLAIN)
+
+    def _wire(self) -> None:
+        self.outputs = [
+            self.timer, self.said, self.chosen, self.card, self.misses, self.history,
+        ]  # fmt: skip
+        self.evaluate.click(
+            self.request_evaluation, [self.questions, self.against], self.outputs, **QUIET
+        )
+        self.chosen.input(self.show_chosen, [self.chosen], self.outputs, **QUIET)
+        self.timer.tick(self.poll, [self.chosen], self.outputs, **QUIET)
+
+    def fill(self, desk: gr.Blocks, tab: gr.Tab) -> None:
+        """Show the newest evaluation when the page opens and when the tab is chosen."""
+        desk.load(self.show_newest, None, self.outputs, **QUIET)
+        tab.select(self.show_newest, None, self.outputs, **QUIET)
+
+    @forgiving
+    def show_newest(self, request: gr.Request) -> Update:
+        """Show the newest evaluation."""
+        require_desk(request)
+        with self.database.connect() as conn:
+            return self._standing(conn, None)
+
+    @forgiving
+    def show_chosen(self, chosen: str | None, request: gr.Request) -> Update:
+        """Show the evaluation chosen in the list."""
+        require_desk(request)
+        with self.database.connect() as conn:
+            return self._standing(conn, _job_id(chosen))
+
+    @forgiving
+    def request_evaluation(self, questions: str, against: str, request: gr.Request) -> Update:
+        """Queue an evaluation by a row, unless the very same waits or works already."""
+        require_desk(request)
+        wanted = {"queries": self._queries(questions)} | _other_settings(against)
+        with self.database.connect() as conn:
+            jobs = newest_jobs(conn, "evaluate", N_SHOWN)
+            if not any(is_open(job) and job.request == wanted for job in jobs):
+                request_job(conn, "evaluate", wanted)
+        with self.database.connect() as conn:
+            return self._standing(conn, None)
+
+    def _queries(self, questions: str) -> Any:
+        if questions == TURNS:
+            return TURNS
+        golden = self.settings.company / "golden.jsonl"
+        if not golden.is_file():
+            raise InvalidInput(f"there is no {golden}; write golden questions first")
+        return str(golden)
+
+    def poll(self, chosen: str | None, request: gr.Request) -> Update:
+        """Show how far the evaluation is, and its figures when they are there."""
+        try:
+            require_admin(request)
+            with self.database.connect() as conn:
+                return self._standing(conn, _job_id(chosen))
+        except RatchetError as exc:
+            # A toast at every tick would bury the page; a line says it until a tick goes well.
+            return {self.said: gr.HTML(status(str(exc)), visible=True)}
+
+    def _standing(self, conn: Connection[Any], chosen: UUID | None) -> Update:
+        jobs = newest_jobs(conn, "evaluate", N_SHOWN)
+        job_id = chosen or (jobs[0].id if jobs else None)
+        shown = get_job(conn, job_id) if job_id else None
+        result = shown.result if shown else None
+        misses = _with_questions(conn, (result or {}).get("misses", []))
+        known = articles_by_uri(conn, {uri for miss in misses for uri in _uris(miss)})
+        choices = [(evaluation_label(job), str(job.id)) for job in jobs]
+        return {
+            self.timer: gr.Timer(active=any(map(is_open, jobs))),
+            self.said: gr.HTML(visible=False),
+            self.chosen: gr.Dropdown(
+                choices, value=str(shown.id) if shown else None, visible=len(choices) > 1
+            ),
+            self.card: evaluation_card(shown),
+            self.misses: miss_list(misses, known) if result else "",
+            self.history: history_table(jobs),
+        }
+
+
+def _other_settings(against: str) -> dict[str, Any]:
+    if not against.strip():
+        return {}
+    changed = Tuning.parse(against).changed
+    if not changed:
+        raise InvalidInput("these are the settings in use already; name others to compare with")
+    return {"against": changed}
+
+
+def _with_questions(
+    conn: Connection[Any], misses: Sequence[dict[str, Any]]
+) -> list[dict[str, Any]]:
+    """Give the misses that name a turn its question, unless that has been erased since."""
+    asked = questions_asked(conn, {miss["turn_id"] for miss in misses if "turn_id" in miss})
+    return [
+        {"question": asked.get(miss.get("turn_id", ""), ERASED), "previous": "", **miss}
+        for miss in misses
+    ]
+
+
+def _uris(miss: dict[str, Any]) -> list[str]:
+    return [*miss["wanted"], *miss["found"]]
+
+
+def _job_id(chosen: str | None) -> UUID | None:
+    try:
+        return UUID(chosen) if chosen else None
+    except ValueError as exc:
+        raise InvalidInput("choose an evaluation from the list") from exc

@@ -1,0 +1,294 @@
+"""The desk's knowledge and search-quality pages in a real browser, jobs carried out for real."""
+
+import json
+import re
+from contextlib import closing
+from uuid import uuid4
+
+import httpx
+import pytest
+from playwright.sync_api import expect
+
+from bot.desk.articles import find_articles
+from core.db import Database
+from core.settings import Settings
+from retrieval.embed import get_embedder
+from retrieval.ingest import ingest
+from retrieval.jobs import list_jobs, request_job, work_off
+from tests.web import fresh_database, running_web
+
+PASSWORD = "open the desk, please"
+HOSTILE = '<img src=x onerror="window.ran = 1"> ${1} {{7}}'
+
+
+@pytest.fixture(scope="module")
+def company(short_tmp):
+    """A company with three articles and golden questions, one of which the search must miss."""
+    folder = short_tmp / f"company-{uuid4().hex[:8]}"  # made again when the order is mixed
+    (folder / "articles").mkdir(parents=True)
+    articles = folder / "articles"
+    (articles / "returns.md").write_text("# Returns\n\nYou can return things within 30 days.\n")
+    (articles / "delivery.md").write_text(
+        "# Delivery\n\n## How long\n\nParcels arrive within 3 days.\n\n## Price\n\nIt costs $5.\n"
+    )
+    (articles / "hostile.md").write_text(f"# {HOSTILE}\n\nGift cards never expire. {HOSTILE}\n")
+    golden = [
+        {"question": "When does my parcel arrive?", "article": "delivery.md"},
+        {"question": "Can I return things?", "article": "returns.md"},
+        {"question": f"Do gift cards expire? {HOSTILE}", "article": "returns.md"},
+    ]
+    (folder / "golden.jsonl").write_text("\n".join(map(json.dumps, golden)))
+    return folder
+
+
+@pytest.fixture(scope="module")
+def web(postgres_host, template_database, short_tmp, company, unused_tcp_port_factory):
+    """The web app's address, its settings and an open database."""
+    with fresh_database(postgres_host, template_database) as dsn:
+        settings = Settings(
+            home=company.with_name(f"{company.name}-home"),
+            company=company,
+            database_url=dsn,
+            web_port=unused_tcp_port_factory(),
+            vllm_url="http://127.0.0.1:9",
+            admin_password=PASSWORD,
+            _env_file=None,
+        )
+        with closing(Database(dsn).open()) as database, running_web(settings) as url:
+            yield url, settings, database
+
+
+@pytest.fixture
+def shop(web, company, monkeypatch):
+    """The web app's database with the company's articles and no jobs, and its settings."""
+    _, settings, database = web
+    # A worker's process has one environment; here the tests' own stands beside the app's.
+    monkeypatch.setattr("retrieval.evaluate.get_settings", lambda: settings)
+    with database.connect() as conn:
+        conn.execute("TRUNCATE jobs; DELETE FROM documents")
+    ingest(database, get_embedder(settings), [company / "articles"])
+    return database, settings
+
+
+@pytest.fixture
+def desk(page, web, shop):
+    """Open a tab of the desk as the admin: `desk("Knowledge")`."""
+    page.set_default_timeout(15_000)
+
+    def sign_in(tab):
+        page.goto(f"{web[0]}/desk/login")
+        page.get_by_label("Password").fill(PASSWORD)
+        page.get_by_role("button", name="Sign in").click()
+        page.get_by_role("tab", name=tab).click()
+        return page
+
+    return sign_in
+
+
+def n_articles(database):
+    with database.connect() as conn:
+        return find_articles(conn, "", 0).n_all
+
+
+def test_articles_are_found_by_typing_and_opened_by_a_click(desk):
+    """Ten thousand articles are no list to scroll through."""
+    page = desk("Knowledge")
+    expect(page.locator("#desk-articles-line")).to_contain_text("3 articles")
+
+    page.locator("#desk-filter input, #desk-filter textarea").fill("deliv")
+    expect(page.locator("#desk-articles-line")).to_contain_text("1 of 3 articles")
+    page.get_by_role("button", name="Delivery").click()
+
+    card = page.locator("#desk-article")
+    expect(card).to_contain_text("1 · How long")
+    expect(card).to_contain_text("Parcels arrive within 3 days.")
+    expect(card).to_contain_text("2 · Price")
+    expect(card.get_by_role("link", name="the whole article")).to_be_visible()
+
+
+def test_what_documents_hold_is_shown_as_text(desk):
+    """Articles come from sites and files that others write."""
+    page = desk("Knowledge")
+    page.locator("#desk-articles button", has_text="onerror").click()
+    expect(page.locator("#desk-article .written")).to_have_text(
+        f"Gift cards never expire. {HOSTILE}"
+    )
+    page.get_by_label("Try a question").fill(f"Do gift cards expire? {HOSTILE}")
+    page.get_by_role("button", name="Find passages").click()
+
+    expect(page.locator("#desk-tried")).to_contain_text(
+        f"Found for “Do gift cards expire? {HOSTILE}"
+    )
+    assert page.evaluate("window.ran") is None
+
+
+def test_a_tried_question_tells_why_each_passage_is_there(desk):
+    """A passage found by its words alone is mended otherwise than one found by its meaning."""
+    page = desk("Knowledge")
+
+    page.get_by_label("Try a question").fill("When does my parcel arrive?")
+    page.get_by_label("Try a question").press("Enter")
+
+    first = page.locator("#desk-tried .chunk").first
+    expect(first).to_contain_text("1 · Delivery › How long")
+    expect(first).to_contain_text("1st by meaning")
+    expect(first).to_contain_text("1st by words")
+    expect(first).to_contain_text(re.compile(r"cosine 0\.\d\d"))
+
+
+def test_a_question_about_nothing_says_what_the_bot_would_say(desk):
+    """The threshold is a setting; here one sees it at work."""
+    page = desk("Knowledge")
+
+    page.get_by_label("Try a question").fill("Who won the chess championship of 1972?")
+    page.get_by_role("button", name="Find passages").click()
+
+    expect(page.locator("#desk-tried")).to_contain_text("The bot would say that it found nothing")
+
+
+def test_uploaded_files_come_in_and_refused_ones_say_why(desk, shop, tmp_path):
+    """The good ones are not kept waiting by the broken ones."""
+    database, settings = shop
+    (tmp_path / "gifts.md").write_text("# Gifts\n\nWe wrap gifts for free.\n")
+    (tmp_path / "broken.pdf").write_text("this is no PDF")
+    page = desk("Knowledge")
+    page.get_by_role("button", name="Bring articles in").click()
+
+    page.locator("#desk-files input[type=file]").set_input_files(
+        [tmp_path / "gifts.md", tmp_path / "broken.pdf"]
+    )
+    expect(page.locator("#desk-ingest")).to_contain_text("Waiting for the worker")
+    work_off(database, settings)
+
+    expect(page.locator("#desk-ingest")).to_contain_text("Done")
+    expect(page.locator("#desk-ingest")).to_contain_text("1 new")
+    refused = page.locator("#desk-ingest").get_by_role("row", name=re.compile("broken.pdf"))
+    expect(refused).to_be_visible()
+    expect(page.locator("#desk-articles-line")).to_contain_text("4 articles")
+    assert "We wrap" in (settings.home / "uploads" / "gifts.md").read_text()
+
+
+def test_the_folder_is_brought_in_again_by_one_click(desk, shop, company):
+    """An article mended on disk is in the next answer."""
+    database, settings = shop
+    (company / "articles" / "new.md").write_text("# New\n\nWe are new.\n")
+    page = desk("Knowledge")
+    page.get_by_role("button", name="Bring articles in").click()
+
+    page.get_by_role("button", name="Bring in the articles folder again").click()
+    page.get_by_role("button", name="Bring in the articles folder again").click()
+    expect(page.locator("#desk-ingest")).to_contain_text("Waiting for the worker")
+    with database.connect() as conn:
+        [job] = list_jobs(conn)  # the same wish twice is one job
+    assert {"sources": [str(company / "articles")], "audience": "everyone"} == job.request
+    work_off(database, settings)
+
+    expect(page.locator("#desk-ingest")).to_contain_text("1 new, 3 unchanged")
+    (company / "articles" / "new.md").unlink()
+
+
+def test_a_site_needs_its_whole_address(desk, shop):
+    """A slip is told at once, not by a job that fails later."""
+    page = desk("Knowledge")
+    page.get_by_role("button", name="Bring articles in").click()
+
+    page.locator("#desk-site input, #desk-site textarea").fill("file:///etc/passwd")
+    page.get_by_role("button", name="Bring in the site").click()
+
+    expect(page.get_by_text("rite the site’s whole address")).to_be_visible()
+    with shop[0].connect() as conn:
+        assert [] == list_jobs(conn)
+
+
+def test_an_article_goes_only_after_a_yes(desk, shop):
+    """One click must not cost an article."""
+    page = desk("Knowledge")
+    page.get_by_role("button", name="Returns").click()
+    page.get_by_role("button", name="Remove …").click()
+    expect(page.locator("#desk-delete-asked")).to_contain_text("Remove “Returns”?")
+    assert 3 == n_articles(shop[0])
+
+    page.get_by_role("button", name="Yes, remove it").click()
+
+    expect(page.locator("#desk-knowledge-said")).to_contain_text("Removed “Returns”.")
+    expect(page.locator("#desk-articles-line")).to_contain_text("2 articles")
+    expect(page.locator("#desk-article")).to_be_hidden()
+    assert 2 == n_articles(shop[0])
+
+
+def test_an_evaluation_shows_figures_misses_and_the_comparison(desk, shop):
+    """The question behind it all: is my search right, and would another setting be better?"""
+    database, settings = shop
+    page = desk("Search quality")
+    expect(page.locator("#desk-evaluation-card")).to_contain_text("No evaluation yet")
+
+    page.get_by_label("Compare with other settings").fill("rrf_k=60, text_weight=1")
+    page.get_by_role("button", name="Evaluate").click()
+    expect(page.locator("#desk-evaluation-card")).to_contain_text("Waiting for the worker")
+    work_off(database, settings)
+
+    card = page.locator("#desk-evaluation-card")
+    expect(card).to_contain_text("3 questions")
+    expect(card).to_contain_text("Two settings on the same questions")
+    expect(card.locator("figure.recall polyline")).to_have_count(4)
+    misses = page.locator("#desk-misses")
+    expect(misses).to_contain_text("Misses (1)")
+    expect(misses.get_by_text("Do gift cards expire?")).to_be_visible()
+    expect(misses.get_by_role("link", name="Returns").first).to_be_visible()
+    expect(page.locator("#desk-evaluations")).to_contain_text("golden.jsonl, against rrf_k=60")
+    assert page.evaluate("window.ran") is None
+
+
+def test_a_setting_that_is_none_is_refused(desk):
+    """The names are few, and the line says them."""
+    page = desk("Search quality")
+
+    page.get_by_label("Compare with other settings").fill("colour=red")
+    page.get_by_role("button", name="Evaluate").click()
+
+    expect(page.get_by_text("there are n_candidates, rrf_k, text_weight")).to_be_visible()
+
+
+def test_without_judged_answers_an_evaluation_says_so(desk, shop):
+    """On the first day there are none yet."""
+    database, settings = shop
+    with database.connect() as conn:
+        request_job(conn, "evaluate", {"queries": "turns"})
+    work_off(database, settings)
+
+    page = desk("Search quality")
+
+    expect(page.locator("#desk-evaluation-card")).to_contain_text(
+        "no liked answer cites an article"
+    )
+
+
+@pytest.mark.parametrize("tab", ["Knowledge", "Search quality"])
+def test_the_page_fits_a_phone(desk, page, shop, tab):
+    """A shop's owner looks in from the bus."""
+    database, settings = shop
+    golden = str(settings.company / "golden.jsonl")
+    with database.connect() as conn:
+        request_job(conn, "evaluate", {"queries": golden, "against": {"rrf_k": 60}})
+    work_off(database, settings)
+    desk(tab)
+
+    page.set_viewport_size({"width": 390, "height": 844})
+
+    shown = page.locator("#desk-articles table, #desk-misses h2").locator("visible=true")
+    expect(shown).to_be_visible()
+    assert 390 == page.evaluate("document.documentElement.scrollWidth")
+
+
+def test_a_customer_can_neither_upload_nor_call(web):
+    """Gradio answers private endpoints; a hidden page is no lock."""
+    with httpx.Client(base_url=web[0], timeout=10) as customer:
+        customer.get("/")  # gives the visitor's cookie
+        file = {"files": ("evil.md", b"# Evil")}
+        call = {"data": [], "fn_index": 0, "session_hash": uuid4().hex}
+        answers = [
+            customer.post("/desk/gradio_api/upload", files=file),
+            customer.post("/desk/gradio_api/queue/join", json=call),
+        ]
+
+    assert [401, 401] == [answer.status_code for answer in answers]
