@@ -123,7 +123,7 @@ class ChatPage:
         self.leave_edit.click(self.leave_edit_mode, None, drawn, **QUIET)
         self.sidebar.wire(self, where, drawn)
         self.panel.wire(self, where, drawn)
-        blocks.load(self.open, where, drawn, js=READ_ADDRESS, **QUIET)
+        blocks.load(self.arrive, where, drawn, js=READ_ADDRESS, **QUIET)
         self.conversation.change(None, where, None, js=SHOW_IN_ADDRESS, api_visibility="private")
 
     async def send(
@@ -243,6 +243,12 @@ class ChatPage:
             self.editing_bar: gr.Row(visible=False),
             self.composer: gr.Textbox(value=""),
         }
+
+    def arrive(self, conversation: str, request: gr.Request) -> Update:
+        """Show what the address names, unless a question was asked before the page had loaded."""
+        drawn = self.open(conversation, request)
+        nothing: Update = gr.skip()
+        return nothing if request.session_hash in self._windows else drawn
 
     @forgiving
     def open(self, conversation: str, request: gr.Request) -> Update:

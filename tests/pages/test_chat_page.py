@@ -220,6 +220,24 @@ def test_stop_keeps_what_was_written(page, held_url, database):
     assert TurnStatus.STOPPED is only_turn(page, database).status
 
 
+def test_a_question_asked_before_the_page_has_loaded_stays(page, held_url):
+    """Quick fingers on a slow line."""
+    page.set_default_timeout(WAIT_MS)
+    held = []  # the page's first request asks for what its address names
+    page.route("**/queue/join*", lambda route: route.continue_() if held else held.append(route))
+    page.goto(held_url)
+    expect(page.locator("#chat .example").first).to_be_visible()
+    ask(page, QUESTION)
+    begins_to_answer(page)
+
+    with page.expect_response("**/queue/join*"):
+        held[0].continue_()
+    page.locator("#composer .stop-button").click()
+
+    expect(page.locator("#chat")).to_contain_text("Stopped here.")
+    expect(page.locator("#chat .user-row")).to_have_text(QUESTION)
+
+
 def begins_to_answer(page):
     """Wait for the first words."""
     answer = page.locator("#chat .bot-row")
