@@ -9,7 +9,7 @@ import re
 from collections import Counter
 from collections.abc import Iterator, Sequence
 from concurrent.futures import ThreadPoolExecutor
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path, PurePosixPath
 from typing import Any
 
@@ -66,16 +66,12 @@ class Asker:
         history: Sequence[Message] = (),
         model: str = BASE,
         temperature: float = 0.0,
+        collection: str = "help",
     ) -> Reply:
         """Search, build the prompt, and let the model answer; the base model if none is named."""
         settings = self.settings
-        found = search(
-            self.database,
-            self.embedder,
-            question,
-            SearchOptions.of(settings),
-            history=history,
-        )
+        options = replace(SearchOptions.of(settings), collection=collection)
+        found = search(self.database, self.embedder, question, options, history=history)
         if not found and not is_small_talk(question):
             return Reply(question, NOTHING_FOUND, [], hit_limit=False)
         messages = self.prompt(question, found, history)
@@ -98,10 +94,16 @@ class Asker:
         )
         return built.messages
 
-    def ask_all(self, questions: Sequence[str]) -> list[Reply]:
+    def ask_all(
+        self, questions: Sequence[str], collections: Sequence[str] | None = None
+    ) -> list[Reply]:
         """Ask several at a time, each in a conversation of its own."""
+
+        def ask(question: str, collection: str) -> Reply:
+            return self.ask(question, collection=collection)
+
         with ThreadPoolExecutor(N_STREAMS) as pool:
-            return list(pool.map(self.ask, questions))
+            return list(pool.map(ask, questions, collections or ["help"] * len(questions)))
 
 
 def company_rows(settings: Settings, database: Database, vllm: VllmClient) -> list[Row]:

@@ -3,7 +3,8 @@
 from __future__ import annotations
 
 import random
-from collections.abc import Iterator, Sequence
+from collections.abc import Sequence
+from dataclasses import dataclass
 
 import numpy as np
 
@@ -14,43 +15,77 @@ from core.db import Database
 from core.settings import Settings
 from core.vllm import VllmClient
 from examples.recipe.mix import Mixture
-from examples.recipe.public import Asked
 from examples.recipe.public import Chunk as TrainedChunk
 from retrieval.chunk import Chunk, contextual_text
 from retrieval.embed import Embedder
 from retrieval.load import LoadedDocument
 from retrieval.store import replace_document
 
-SETS = ("squad", "dstc11")
 N_QUESTIONS = 100  # of each set
 
 
+@dataclass(frozen=True, slots=True)
+class Wanted:
+    """A question, the sentence that answers it, and the document that holds the sentence."""
+
+    question: str
+    sentence: str
+    document: int
+
+
 def public_rows(settings: Settings, vllm: VllmClient) -> list[Row]:
-    """Return how often the answering sentence is said word for word; nothing without the data."""
+    """
+    Return how often the answering sentence is said word for word; nothing without the data.
+
+    DSTC11's customers don't say again which hotel they are talking about, so its questions are
+    asked twice: of all hotels' answers together, where most questions fit many, and of the one
+    hotel's own, as its help page would be asked.
+    """
     if not (DATA / "qa").is_dir():
         return []
-    mixture, rows = Mixture(DATA), []
-    for name in SETS:
-        with scratch_database(settings.dsn) as database:
-            asker = Asker(settings, database, vllm)
-            documents = mixture.held_out[name]
-            _store(database, asker.embedder, documents)
-            asked = _questions(documents)
-            replies = asker.ask_all([question for question, _ in asked])
-            rows += _rows(name, [sentence for _, sentence in asked], replies)
-    return rows
+    mixture = Mixture(DATA)
+    squad, dstc11 = mixture.held_out["squad"], mixture.held_out["dstc11"]
+    return [
+        *_asked(settings, vllm, "squad", squad, together=True),
+        *_asked(settings, vllm, "dstc11, all hotels", dstc11, together=True),
+        *_asked(settings, vllm, "dstc11, own hotel", dstc11, together=False),
+    ]
 
 
-def _store(database: Database, embedder: Embedder, documents: Sequence[list[TrainedChunk]]) -> None:
-    """Store each held-out document with its passages as the model's trainer cut them."""
-    for number, chunks in enumerate(documents):
-        rows = [_as_chunk(place, chunk, embedder) for place, chunk in enumerate(chunks)]
-        title = chunks[0].title
-        texts = [contextual_text(title, row, embedder.count_tokens) for row in rows]
-        document = LoadedDocument(f"held-out/{number}", title, "text/plain", title)
-        vectors_ND = np.asarray(embedder.passages(texts), dtype=np.float32)
-        with database.connect() as conn:
-            replace_document(conn, document, f"held-out-{number}", rows, vectors_ND)
+def _asked(
+    settings: Settings,
+    vllm: VllmClient,
+    name: str,
+    documents: Sequence[list[TrainedChunk]],
+    *,
+    together: bool,
+) -> list[Row]:
+    homes = ["help" if together else f"of-{number}" for number in range(len(documents))]
+    with scratch_database(settings.dsn) as database:
+        asker = Asker(settings, database, vllm)
+        for number, chunks in enumerate(documents):
+            _store(database, asker.embedder, number, chunks, homes[number])
+        wanted = _questions(documents)
+        replies = asker.ask_all([w.question for w in wanted], [homes[w.document] for w in wanted])
+    return _rows(name, [w.sentence for w in wanted], replies)
+
+
+def _store(
+    database: Database,
+    embedder: Embedder,
+    number: int,
+    chunks: Sequence[TrainedChunk],
+    collection: str,
+) -> None:
+    """Store a held-out document with its passages as the model's trainer cut them."""
+    rows = [_as_chunk(place, chunk, embedder) for place, chunk in enumerate(chunks)]
+    title = chunks[0].title
+    texts = [contextual_text(title, row, embedder.count_tokens) for row in rows]
+    document = LoadedDocument(f"held-out/{number}", title, "text/plain", title)
+    vectors_ND = np.asarray(embedder.passages(texts), dtype=np.float32)
+    with database.connect() as conn:
+        sha256 = f"held-out-{number}"
+        replace_document(conn, document, sha256, rows, vectors_ND, collection=collection)
 
 
 def _as_chunk(place: int, chunk: TrainedChunk, embedder: Embedder) -> Chunk:
@@ -58,22 +93,17 @@ def _as_chunk(place: int, chunk: TrainedChunk, embedder: Embedder) -> Chunk:
     return Chunk(place, heading, chunk.text, embedder.count_tokens(chunk.text) or 1)
 
 
-def _questions(documents: Sequence[list[TrainedChunk]]) -> list[tuple[str, str]]:
-    """Return N_QUESTIONS questions, each with the sentence that answers it."""
+def _questions(documents: Sequence[list[TrainedChunk]]) -> list[Wanted]:
+    """Return N_QUESTIONS questions, or all if there are fewer."""
     rng = random.Random(0)  # noqa: S311 - a sample, not a secret
     found = [
-        (asked.question, chunk.sentences[place])
-        for chunks in documents
+        Wanted(asked.question, chunk.sentences[asked.sentence], number)
+        for number, chunks in enumerate(documents)
         for chunk in chunks
-        for asked, place in _answered(chunk)
+        for asked in chunk.asked
+        if asked.sentence is not None
     ]
     return rng.sample(found, min(N_QUESTIONS, len(found)))
-
-
-def _answered(chunk: TrainedChunk) -> Iterator[tuple[Asked, int]]:
-    for asked in chunk.asked:
-        if asked.sentence is not None:
-            yield asked, asked.sentence
 
 
 def _rows(name: str, sentences: Sequence[str], replies: Sequence[Reply]) -> list[Row]:

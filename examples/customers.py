@@ -149,13 +149,13 @@ def statements(preference: Preference, text: str, facts: Sequence[str]) -> list[
     """
     Pick from a text the sentence that holds the facts; several where no one sentence does.
 
-    Who minds only the tone leaves a full answer full, up to three sentences.
+    Who minds only the form leaves a full answer full, up to three sentences.
     """
     steps = [LIST_ITEM.sub("", line).strip() for line in text.splitlines() if LIST_ITEM.match(line)]
     if preference is Preference.STEPS_AS_LIST and holds_facts(" ".join(steps), facts):
         return steps
     told = [sentence for sentence in sentences(text) if not sentence.endswith("?")]
-    if preference is Preference.WARM_OPENING and holds_facts(" ".join(told[:FULL]), facts):
+    if preference is not Preference.SHORT and holds_facts(" ".join(told[:FULL]), facts):
         return list(dict.fromkeys(told[:FULL]))
     for sentence in told:
         if holds_facts(sentence, facts):
