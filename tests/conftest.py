@@ -160,6 +160,22 @@ def stack():
         shutil.rmtree(home, ignore_errors=True)
 
 
+@pytest.fixture
+def lock(monkeypatch):
+    """Make a folder one that can't be listed, also for root."""
+    really = os.scandir
+
+    def close(folder):
+        def scandir(path):
+            if Path(path) == folder:
+                raise PermissionError(13, "Permission denied", str(path))
+            return really(path)
+
+        monkeypatch.setattr("os.scandir", scandir)
+
+    return close
+
+
 def free_port():
     """A TCP port on loopback that nobody uses now."""
     with socket.socket() as probe:

@@ -13,6 +13,7 @@ import psycopg
 from core.settings import ROOT
 
 START_S = 90
+PASSWORD = "open the desk, please"
 
 
 @contextmanager
@@ -38,6 +39,15 @@ def running_web(settings):
     finally:
         server.terminate()
         server.wait(timeout=15)
+
+
+def sign_in(page, url, tab):
+    """Open a tab of the desk as the admin."""
+    page.goto(f"{url}/desk/login")
+    page.get_by_label("Password").fill(PASSWORD)
+    page.get_by_role("button", name="Sign in").click()
+    page.get_by_role("tab", name=tab).click()
+    return page
 
 
 def _wait_for(url, server):

@@ -132,17 +132,10 @@ def test_bad_files_of_every_kind_harm_no_others(database, embedder, folder, tmp_
     assert 5 == report.added
 
 
-def test_a_folder_that_cannot_be_listed_loses_no_articles(database, embedder, folder, monkeypatch):
+def test_a_folder_that_cannot_be_listed_loses_no_articles(database, embedder, folder, lock):
     """A disk that is away for a moment is no reason to forget what lay on it."""
     ingest(database, embedder, [folder])
-    really = os.scandir
-
-    def scandir(path):
-        if str(path).endswith("more"):
-            raise PermissionError(13, "Permission denied", str(path))
-        return really(path)
-
-    monkeypatch.setattr("os.scandir", scandir)
+    lock(folder / "more")
     report = ingest(database, embedder, [folder])
 
     assert (0, 1) == (report.removed, len(report.problems))

@@ -1,16 +1,9 @@
 """The admin's desk in a real browser, on a real database; the model server is not needed."""
 
-import os
 import re
-import socket
-import subprocess
-import sys
-import time
 from contextlib import closing
-from uuid import uuid4
 
 import httpx
-import psycopg
 import pytest
 from playwright.sync_api import expect
 
@@ -30,7 +23,7 @@ from core.learning import (
     record_step,
     request_run,
 )
-from core.settings import ROOT, Settings
+from core.settings import Settings
 from core.types import (
     CorrectionStatus,
     DeploymentKind,
@@ -41,61 +34,27 @@ from core.types import (
     TrainingStep,
 )
 from tests.builders import ANNA, make_passage, make_turn
+from tests.conftest import free_port
+from tests.web import PASSWORD, fresh_database, running_web, sign_in
 from training.pairs import build_pairs
 
-PASSWORD = "open the desk, please"
 HOSTILE = '<img src=x onerror="window.ran = 1"><script>window.ran = 1</script> ${1} {{7}}'
 
 
 @pytest.fixture(scope="module")
 def web(postgres_host, template_database, short_tmp):
     """The web app alone in its own process: its settings and an open database."""
-    name = f"test_{uuid4().hex}"
-    _on_server(postgres_host, f"CREATE DATABASE {name} TEMPLATE {template_database}")
-    settings = Settings(
-        home=short_tmp / "desk",
-        database_url=f"host={postgres_host} dbname={name} user=postgres",
-        web_port=_free_port(),
-        vllm_port=_free_port(),  # nobody listens there
-        admin_password=PASSWORD,
-        _env_file=None,
-    )
-    with closing(Database(settings.dsn).open()) as database:
-        server = _start(settings)
-        try:
+    with fresh_database(postgres_host, template_database) as dsn:
+        settings = Settings(
+            home=short_tmp / "desk",
+            database_url=dsn,
+            web_port=free_port(),
+            vllm_port=free_port(),  # nobody listens there
+            admin_password=PASSWORD,
+            _env_file=None,
+        )
+        with closing(Database(dsn).open()) as database, running_web(settings):
             yield settings, database
-        finally:
-            server.terminate()
-            server.wait(timeout=15)
-    _on_server(postgres_host, f"DROP DATABASE {name} WITH (FORCE)")
-
-
-def _on_server(host, statement):
-    with psycopg.connect(f"host={host} dbname=postgres user=postgres", autocommit=True) as conn:
-        conn.execute(statement)
-
-
-def _start(settings):
-    names = ("home", "database_url", "web_port", "vllm_port", "admin_password")
-    own = {f"RATCHET_{name.upper()}": str(getattr(settings, name)) for name in names}
-    server = subprocess.Popen([sys.executable, "-m", "bot.app"], env=os.environ | own, cwd=ROOT)
-    deadline = time.monotonic() + 90
-    while not _listens(settings.web_port):
-        assert server.poll() is None, f"the web app ended with {server.returncode}"
-        assert time.monotonic() < deadline, "the web app does not listen"
-        time.sleep(0.1)
-    return server
-
-
-def _free_port():
-    with socket.socket() as probe:
-        probe.bind(("127.0.0.1", 0))
-        return probe.getsockname()[1]
-
-
-def _listens(port):
-    with socket.socket() as probe:
-        return probe.connect_ex(("127.0.0.1", port)) == 0
 
 
 @pytest.fixture
@@ -116,17 +75,8 @@ def site(web):
 @pytest.fixture
 def desk(page, site, database):
     """Open the desk as the admin once its rows are there: `desk("Learning")` opens that tab."""
-
     page.set_default_timeout(15_000)
-
-    def sign_in(tab="Review"):
-        page.goto(f"{site}/desk/login")
-        page.get_by_label("Password").fill(PASSWORD)
-        page.get_by_role("button", name="Sign in").click()
-        page.get_by_role("tab", name=tab).click()
-        return page
-
-    return sign_in
+    return lambda tab="Review": sign_in(page, site, tab)
 
 
 def make_dislike(database, question="How long may I return things?", correction=""):

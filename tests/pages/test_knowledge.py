@@ -15,9 +15,8 @@ from core.settings import Settings
 from retrieval.embed import get_embedder
 from retrieval.ingest import ingest
 from retrieval.jobs import list_jobs, request_job, work_off
-from tests.web import fresh_database, running_web
+from tests.web import PASSWORD, fresh_database, running_web, sign_in
 
-PASSWORD = "open the desk, please"
 HOSTILE = '<img src=x onerror="window.ran = 1"> ${1} {{7}}'
 
 
@@ -74,15 +73,7 @@ def shop(web, company, monkeypatch):
 def desk(page, web, shop):
     """Open a tab of the desk as the admin: `desk("Knowledge")`."""
     page.set_default_timeout(15_000)
-
-    def sign_in(tab):
-        page.goto(f"{web[0]}/desk/login")
-        page.get_by_label("Password").fill(PASSWORD)
-        page.get_by_role("button", name="Sign in").click()
-        page.get_by_role("tab", name=tab).click()
-        return page
-
-    return sign_in
+    return lambda tab: sign_in(page, web[0], tab)
 
 
 def n_articles(database):

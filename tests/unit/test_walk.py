@@ -63,16 +63,9 @@ def test_a_link_in_a_circle_ends(folder):
     assert ["b.md", "a.md"] == names(walk([folder]))
 
 
-def test_a_folder_that_cannot_be_listed_is_told(folder, monkeypatch):
+def test_a_folder_that_cannot_be_listed_is_told(folder, lock):
     """Its articles are not gone: nobody could look."""
-    really = os.scandir
-
-    def scandir(path):
-        if str(path).endswith("more"):
-            raise PermissionError(13, "Permission denied", str(path))
-        return really(path)
-
-    monkeypatch.setattr("os.scandir", scandir)
+    lock(folder / "more")
     found = walk([folder])
 
     assert [folder / "more"] == found.unlisted
