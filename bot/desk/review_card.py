@@ -111,21 +111,31 @@ def _dislike(feedback: Feedback) -> str:
 
 
 def _corrections(item: ReviewItem) -> str:
-    learned_from = learned_correction(item)
-    return "".join(_correction(c, c is learned_from) for c in item.corrections)
+    learned_from, newest = learned_correction(item), _newest(item)
+    return "".join(
+        _correction(c, c is learned_from, is_replaced=c is not newest[c.author_id])
+        for c in item.corrections
+    )
+
+
+def _newest(item: ReviewItem) -> dict[UUID, Correction]:
+    """Return each author's newest correction; it replaces the older ones."""
+    newest: dict[UUID, Correction] = {}
+    for correction in item.corrections:  # newest first
+        newest.setdefault(correction.author_id, correction)
+    return newest
 
 
 def learned_correction(item: ReviewItem) -> Correction | None:
     """Return the correction that the next training takes, by the rules of `training.pairs`."""
-    newest: dict[UUID, Correction] = {}
-    for correction in item.corrections:  # newest first; an author's newer one replaces the older
-        newest.setdefault(correction.author_id, correction)
-    approved = (c for c in newest.values() if c.status is CorrectionStatus.APPROVED)
+    approved = (c for c in _newest(item).values() if c.status is CorrectionStatus.APPROVED)
     return next((c for c in approved if len(c.body) <= MAX_ANSWER_CHARS), None)
 
 
-def _correction(correction: Correction, is_learned_from: bool) -> str:
+def _correction(correction: Correction, is_learned_from: bool, *, is_replaced: bool) -> str:
     label, tone = words.CORRECTION_STATES[correction.status]
+    if is_replaced:
+        label, tone = "Replaced by a newer one", "plain"
     author = "Your preferred answer" if correction.by_admin else "The customer’s correction"
     marks = pill(label, tone) + (pill("learned from", "good") if is_learned_from else "")
     if len(correction.body) > MAX_ANSWER_CHARS:

@@ -179,6 +179,17 @@ def test_an_approved_correction_counts(desk, database):
     assert pair.turn_id == turn.id
 
 
+def test_a_correction_that_was_thought_better_of_waits_for_nobody(desk, database):
+    """A customer's newer one takes its place."""
+    turn = make_dislike(database, correction="Within 50 days.")
+    with database.connect() as conn:
+        add_correction(conn, turn.id, ANNA, "Within 60 days.", by_admin=False)
+    shown = desk().locator("#desk-card .correction")
+
+    expect(shown.nth(0)).to_contain_text("Waiting for you")
+    expect(shown.nth(1)).to_contain_text("Replaced by a newer one")
+
+
 def test_a_rejected_correction_teaches_nothing(desk, database):
     """Not every customer knows better."""
     turn = make_dislike(database, correction="Returns are for cowards.")
