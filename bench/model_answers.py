@@ -1,7 +1,5 @@
 """The model on the sample company: golden questions, refusals, follow-ups, clean sentences."""
 
-# ruff: noqa: SIM905 - a list of words reads best as words
-
 from __future__ import annotations
 
 import json
@@ -10,6 +8,7 @@ from collections import Counter
 from collections.abc import Iterator, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass, replace
+from itertools import chain
 from pathlib import Path, PurePosixPath
 from typing import Any
 
@@ -19,6 +18,9 @@ from core.settings import NOTHING_FOUND, Settings
 from core.types import Message, Passage
 from core.vllm import BASE, VllmClient
 from examples.customers import cited_numbers, holds_facts, says_not_found
+from examples.recipe.prompts import SORRY
+from examples.recipe.smalltalk import REPLIES
+from examples.recipe.styles import CLOSINGS, FORMAL_OPENINGS, WARM_OPENINGS
 from retrieval.embed import get_embedder
 from retrieval.prompt import build_messages, is_small_talk
 from retrieval.search import SearchOptions, search
@@ -26,12 +28,8 @@ from retrieval.search import SearchOptions, search
 N_STREAMS = 8
 WORD = re.compile(r"[^\W\d_]+(?:'[^\W\d_]+)?")
 LOOP_WORDS, LOOP_TIMES = 4, 3
-# What a clean answer may say besides the words of its prompt: greetings and set phrases.
-OWN_WORDS = frozenset(
-    "happy to help great question glad you asked of course thanks for asking good hear from sure "
-    "thing thank your enquiry please note dear customer let me know if need anything else i hope "
-    "that helps just ask is unclear have a lovely day sorry couldn't find in our articles".split()
-)
+# What a clean answer may say besides the words of its prompt.
+SET_PHRASES = (*WARM_OPENINGS, *FORMAL_OPENINGS, *CLOSINGS, SORRY, *chain(*REPLIES.values()))
 
 
 @dataclass(frozen=True, slots=True)
@@ -180,7 +178,7 @@ def clean_sentences(replies: Sequence[Reply]) -> Row:
 def is_clean(reply: Reply) -> bool:
     """Tell whether an answer ends properly, repeats nothing and has only whole words."""
     shown = " ".join(f"{p.title} {p.heading} {p.body}" for p in reply.passages)
-    known = set(words(f"{shown} {reply.question}")) | OWN_WORDS
+    known = set(words(" ".join((shown, reply.question, *SET_PHRASES))))
     said = words(reply.text)
     grams = Counter(zip(*(said[start:] for start in range(LOOP_WORDS)), strict=False))
     ends = re.search(r"[.!?:\]]$", reply.text.strip()) is not None

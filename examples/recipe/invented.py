@@ -13,6 +13,7 @@ from .smalltalk import small_talk
 from .styles import Habits, answered, casual, longer_quote, past_exchange, sorry
 
 BEST_FIRST_SHARE = 0.85  # of the questions, as the real retrieval ranks
+STEPS_SHARE = 0.2  # of the passages of invented articles
 PAST_SHARE = 0.4  # of the prompts; an article that was talked about is no longer shown
 MAIN_POINT_SHARE = 0.75  # articles tend to say the main thing first
 GOALS = (
@@ -72,7 +73,7 @@ class _Shelf:
                 section = rng.choice(book).headings
             if rng.random() < 0.45:
                 filling = Filling(rng, self.company)  # of other things than the passage before
-            if rng.random() < 0.12:
+            if rng.random() < STEPS_SHARE:
                 self._add_steps(filling)
             else:
                 self._add_facts(section, filling)
@@ -111,7 +112,7 @@ class _Shelf:
     def _add_steps(self, filling: Filling) -> None:
         rng = self.rng
         goal = filling.fill(rng.choice(GOALS))
-        steps = [filling.fill(step) for step in rng.sample(STEPS, rng.randint(2, 4))]
+        steps = [filling.fill(step) for step in rng.sample(STEPS, rng.randint(2, 5))]
         steps = [step[0].upper() + step[1:] for step in steps]
         if rng.random() < 0.5:
             text = "\n".join(f"{n}. {step}." for n, step in enumerate(steps, 1))
