@@ -45,6 +45,7 @@ def make_liked(conn, question="How long may I return things?", *, rater=ANNA, **
         conn, question=question, **{"passages": passages("returns", "delivery"), **fields}
     )
     record_rating(conn, turn.id, rater, Rating.UP)
+    conn.commit()  # time stands still within a transaction
     return turn
 
 
