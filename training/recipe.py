@@ -22,7 +22,7 @@ class Recipe:
     loss_types: tuple[str, ...] = ("sigmoid", "sft")
     loss_weights: tuple[float, ...] = (1.0, 1.0)
     beta: float = 0.1
-    learning_rate: float = 1e-2  # at a hidden size of 256; wider models take smaller steps
+    learning_rate: float = 5e-3  # at a hidden size of 256; wider models take smaller steps
     warmup_share: float = 0.1
     batch_size: int = 4
     n_epochs: int = 2
@@ -35,7 +35,7 @@ class Recipe:
         Return the learning rate for a model of this width.
 
         >>> DPO.learning_rate_at(256), DPO.learning_rate_at(1024)
-        (0.01, 0.000625)
+        (0.005, 0.0003125)
         """
         scale: float = min(1.0, 256 / hidden_size) ** 2
         return self.learning_rate * scale
