@@ -26,7 +26,7 @@ class Recipe:
     warmup_share: float = 0.1
     batch_size: int = 4
     n_epochs: int = 2
-    min_steps: int = 40
+    min_steps: int = 100
     max_length: int = 2048  # tokens, prompt and answer together
     seed: int = 0
 
