@@ -55,6 +55,16 @@ class NotAllowed(RatchetError):
     exit_code = 8
 
 
+class Busy(RatchetError):
+    """Too much is asked for at once, or by one person; the text says when to come again."""
+
+    exit_code = 13
+
+    def __init__(self, message: str, retry_after_s: int) -> None:
+        super().__init__(message)
+        self.retry_after_s = retry_after_s
+
+
 class InvalidInput(RatchetError):
     """What was sent can't be used; the text says which part and why."""
 

@@ -32,9 +32,10 @@ class Settings(BaseSettings):
 
     # The base model: a folder, or a hub name where a hub can be reached.
     model: str = str(DEMO_MODEL)
-    vllm_url: str = ""  # empty means http://127.0.0.1:<vllm_port>
-    vllm_port: int = 8001
-    vllm_api_key: str = ""
+    # http://host:port, or unix:/path/of/a/socket; empty means the local stack's own socket.
+    vllm_url: str = ""
+    vllm_port: int = 8001  # of a server's vLLM; the local one listens on no port
+    vllm_api_key: str = ""  # empty means: of the local one, made at first start
     max_model_len: int = 2048  # tokens, prompt and answer together
     max_answer_tokens: int = 160
     temperature: float = 0.2
@@ -43,6 +44,27 @@ class Settings(BaseSettings):
 
     web_host: str = "127.0.0.1"
     web_port: int = 7860
+    # Proxies whose X-Forwarded-For and -Proto are believed: addresses or networks, with commas.
+    trusted_proxies: str = ""
+    # Other sites whose pages may call this one, like https://shop.example.com, with commas.
+    allowed_origins: str = ""
+    metrics_token: str = ""  # who shows it as a bearer token reads /metrics; empty means nobody
+    max_connections: int = Field(default=1000, ge=10)  # at once, streams included
+
+    # How often one visitor, and one address, may do a thing: as the `limits` package reads it.
+    limit_questions: str = "20/minute;300/hour"
+    limit_questions_per_address: str = "120/minute;2000/hour"
+    limit_thumbs: str = "60/minute;600/hour"
+    limit_thumbs_per_address: str = "300/minute;3000/hour"
+    limit_corrections: str = "10/minute;30/hour"
+    limit_corrections_per_address: str = "30/minute;200/hour"
+    limit_sign_ins_per_address: str = "60/minute"
+    limit_requests_per_address: str = "1200/minute"
+    # Answers written at once; those that wait beyond are told to come again.
+    max_answers: int = Field(default=16, ge=1)
+    max_answers_waiting: int = Field(default=32, ge=0)
+    max_answers_per_visitor: int = Field(default=2, ge=1)
+    max_answers_per_address: int = Field(default=8, ge=1)
     admin_password: str = ""  # empty means: made at first start, kept in home/admin-password
     session_secret: str = ""  # empty means: made at first start, kept in home/session-secret
 
@@ -62,7 +84,11 @@ class Settings(BaseSettings):
     adapters_dir: Path | None = None  # None means home/adapters; a shared volume on servers
     retrain_every_hours: float = 24.0
     retrain_min_new_pairs: int = 50
+    # Of customers' corrections that an admin approved, the newest so many train.
     max_pairs_per_rater: int = 50
+    max_pairs_per_address: int = 200
+    # A training that needs more ends with that reason; on a GPU only the GPU's memory bounds it.
+    train_memory_gib: float = Field(default=8.0, gt=0)
     max_attempts: int = 3
     lease_s: int = 30
 
@@ -95,8 +121,13 @@ class Settings(BaseSettings):
     @computed_field  # type: ignore[prop-decorator]
     @property
     def vllm_base_url(self) -> str:
-        """Where vLLM answers, without a trailing slash."""
-        return (self.vllm_url or f"http://127.0.0.1:{self.vllm_port}").rstrip("/")
+        """Where vLLM answers, without a trailing slash: `http://…` or `unix:/path`."""
+        return self.vllm_url.rstrip("/") or f"unix:{self.home / 'vllm' / 'vllm.sock'}"
+
+    @property
+    def vllm_key(self) -> str:
+        """The key that vLLM asks for; of the local one it is made like the other secrets."""
+        return self.vllm_api_key if self.vllm_url else self.secret("vllm-api-key")
 
     @property
     def n_passages(self) -> int:

@@ -25,6 +25,14 @@ BEGIN
 END
 $$;
 
+CREATE FUNCTION public.refuse_change() RETURNS trigger
+    LANGUAGE plpgsql
+    AS $$
+BEGIN
+    RAISE EXCEPTION '% is append-only', TG_TABLE_NAME USING ERRCODE = 'insufficient_privilege';
+END
+$$;
+
 CREATE FUNCTION public.sha256_hex(body jsonb) RETURNS text
     LANGUAGE sql IMMUTABLE STRICT PARALLEL SAFE
     RETURN encode(sha256(convert_to((body)::text, 'UTF8'::name)), 'hex'::text);
@@ -55,6 +63,26 @@ CREATE TABLE public.adapters (
     rank integer NOT NULL,
     created_at timestamp with time zone DEFAULT now() NOT NULL,
     CONSTRAINT adapters_rank_check CHECK ((rank > 0))
+);
+
+CREATE TABLE public.audit_log (
+    id bigint NOT NULL,
+    happened_at timestamp with time zone DEFAULT clock_timestamp() NOT NULL,
+    actor text NOT NULL,
+    action text NOT NULL,
+    subject text DEFAULT ''::text NOT NULL,
+    details jsonb DEFAULT '{}'::jsonb NOT NULL,
+    CONSTRAINT audit_log_action_check CHECK ((action <> ''::text)),
+    CONSTRAINT audit_log_actor_check CHECK ((actor <> ''::text))
+);
+
+ALTER TABLE public.audit_log ALTER COLUMN id ADD GENERATED ALWAYS AS IDENTITY (
+    SEQUENCE NAME public.audit_log_id_seq
+    START WITH 1
+    INCREMENT BY 1
+    NO MINVALUE
+    NO MAXVALUE
+    CACHE 1
 );
 
 CREATE TABLE public.chunks (
@@ -98,6 +126,7 @@ CREATE TABLE public.corrections (
     body text NOT NULL,
     status text NOT NULL,
     created_at timestamp with time zone DEFAULT clock_timestamp() NOT NULL,
+    origin text DEFAULT ''::text NOT NULL,
     CONSTRAINT corrections_body_check CHECK ((btrim(body) <> ''::text)),
     CONSTRAINT corrections_status_check CHECK ((status = ANY (ARRAY['proposed'::text, 'approved'::text, 'rejected'::text])))
 );
@@ -178,6 +207,14 @@ CREATE TABLE public.documents (
     CONSTRAINT documents_audience_check CHECK ((audience <> ''::text))
 );
 
+CREATE TABLE public.ejections (
+    rater_id uuid NOT NULL,
+    actor text NOT NULL,
+    reason text DEFAULT ''::text NOT NULL,
+    ejected_at timestamp with time zone DEFAULT clock_timestamp() NOT NULL,
+    run_id uuid
+);
+
 CREATE TABLE public.gate_reports (
     id uuid DEFAULT uuidv7() NOT NULL,
     run_id uuid NOT NULL,
@@ -229,6 +266,18 @@ CREATE TABLE public.schema_migrations (
     applied_at timestamp with time zone DEFAULT clock_timestamp() NOT NULL
 );
 
+CREATE TABLE public.sessions (
+    id uuid NOT NULL,
+    person text NOT NULL,
+    password_mark text NOT NULL,
+    address text DEFAULT ''::text NOT NULL,
+    user_agent text DEFAULT ''::text NOT NULL,
+    created_at timestamp with time zone DEFAULT clock_timestamp() NOT NULL,
+    expires_at timestamp with time zone NOT NULL,
+    ended_at timestamp with time zone,
+    CONSTRAINT sessions_person_check CHECK ((person <> ''::text))
+);
+
 CREATE TABLE public.training_runs (
     id uuid NOT NULL,
     state text DEFAULT 'queued'::text NOT NULL,
@@ -246,6 +295,27 @@ CREATE TABLE public.training_runs (
     finished_at timestamp with time zone,
     CONSTRAINT training_runs_state_check CHECK ((state = ANY (ARRAY['queued'::text, 'freezing'::text, 'fitting'::text, 'gating'::text, 'deploying'::text, 'promoted'::text, 'rejected'::text, 'failed'::text]))),
     CONSTRAINT training_runs_trigger_check CHECK ((trigger = ANY (ARRAY['command'::text, 'button'::text, 'beat'::text, 'threshold'::text])))
+);
+
+CREATE VIEW public.tainted_adapters AS
+ SELECT DISTINCT a.name AS adapter,
+    e.rater_id
+   FROM ((((public.adapters a
+     JOIN public.training_runs r ON ((r.id = a.run_id)))
+     JOIN public.datasets d ON ((d.id = r.dataset_id)))
+     CROSS JOIN LATERAL jsonb_array_elements((d.manifest -> 'pairs'::text)) pair(value))
+     JOIN public.ejections e ON (((((pair.value -> 'provenance'::text) -> 'raters'::text) ? (e.rater_id)::text) OR ((pair.value ->> 'rater_id'::text) = (e.rater_id)::text))));
+
+CREATE TABLE public.training_attempts (
+    run_id uuid NOT NULL,
+    attempt integer NOT NULL,
+    started_at timestamp with time zone DEFAULT clock_timestamp() NOT NULL,
+    ended_at timestamp with time zone,
+    outcome text,
+    reason text DEFAULT ''::text NOT NULL,
+    CONSTRAINT training_attempts_attempt_check CHECK ((attempt >= 1)),
+    CONSTRAINT training_attempts_check CHECK (((ended_at IS NULL) = (outcome IS NULL))),
+    CONSTRAINT training_attempts_outcome_check CHECK ((outcome = ANY (ARRAY['promoted'::text, 'rejected'::text, 'failed'::text, 'queued'::text, 'lost'::text])))
 );
 
 CREATE TABLE public.training_steps (
@@ -304,6 +374,9 @@ ALTER TABLE ONLY public.adapters
 ALTER TABLE ONLY public.adapters
     ADD CONSTRAINT adapters_version_key UNIQUE (version);
 
+ALTER TABLE ONLY public.audit_log
+    ADD CONSTRAINT audit_log_pkey PRIMARY KEY (id);
+
 ALTER TABLE ONLY public.chunks
     ADD CONSTRAINT chunks_document_id_position_key UNIQUE (document_id, "position");
 
@@ -328,6 +401,9 @@ ALTER TABLE ONLY public.documents
 ALTER TABLE ONLY public.documents
     ADD CONSTRAINT documents_pkey PRIMARY KEY (id);
 
+ALTER TABLE ONLY public.ejections
+    ADD CONSTRAINT ejections_pkey PRIMARY KEY (rater_id);
+
 ALTER TABLE ONLY public.feedback
     ADD CONSTRAINT feedback_pkey PRIMARY KEY (id);
 
@@ -346,6 +422,12 @@ ALTER TABLE ONLY public.reviews
 ALTER TABLE ONLY public.schema_migrations
     ADD CONSTRAINT schema_migrations_pkey PRIMARY KEY (name);
 
+ALTER TABLE ONLY public.sessions
+    ADD CONSTRAINT sessions_pkey PRIMARY KEY (id);
+
+ALTER TABLE ONLY public.training_attempts
+    ADD CONSTRAINT training_attempts_pkey PRIMARY KEY (run_id, attempt);
+
 ALTER TABLE ONLY public.training_runs
     ADD CONSTRAINT training_runs_period_key UNIQUE (period);
 
@@ -361,6 +443,8 @@ ALTER TABLE ONLY public.turn_passages
 ALTER TABLE ONLY public.turns
     ADD CONSTRAINT turns_pkey PRIMARY KEY (id);
 
+CREATE INDEX audit_log_action ON public.audit_log USING btree (action, id DESC);
+
 CREATE INDEX chunks_embedding ON public.chunks USING hnsw (embedding public.halfvec_cosine_ops);
 
 CREATE INDEX chunks_lexemes ON public.chunks USING gin (lexemes);
@@ -375,6 +459,8 @@ CREATE INDEX jobs_open ON public.jobs USING btree (created_at) WHERE (state = AN
 
 CREATE INDEX reviews_turn ON public.reviews USING btree (turn_id, created_at DESC);
 
+CREATE INDEX sessions_open ON public.sessions USING btree (created_at DESC) WHERE (ended_at IS NULL);
+
 CREATE UNIQUE INDEX training_runs_one_active ON public.training_runs USING btree ((true)) WHERE (state <> ALL (ARRAY['promoted'::text, 'rejected'::text, 'failed'::text]));
 
 CREATE INDEX turn_passages_chunk ON public.turn_passages USING btree (chunk_id);
@@ -386,6 +472,8 @@ CREATE UNIQUE INDEX turns_current ON public.turns USING btree (conversation_id, 
 CREATE INDEX turns_messages ON public.turns USING btree (messages_sha256);
 
 CREATE INDEX turns_streaming ON public.turns USING btree (adapter) WHERE (status = 'streaming'::text);
+
+CREATE TRIGGER audit_log_append_only BEFORE DELETE OR UPDATE OR TRUNCATE ON public.audit_log FOR EACH STATEMENT EXECUTE FUNCTION public.refuse_change();
 
 CREATE TRIGGER chunks_counted AFTER INSERT ON public.chunks REFERENCING NEW TABLE AS touched FOR EACH STATEMENT EXECUTE FUNCTION public.count_lexemes();
 
@@ -403,6 +491,9 @@ ALTER TABLE ONLY public.corrections
 ALTER TABLE ONLY public.deployments
     ADD CONSTRAINT deployments_adapter_fkey FOREIGN KEY (adapter) REFERENCES public.adapters(name);
 
+ALTER TABLE ONLY public.ejections
+    ADD CONSTRAINT ejections_run_id_fkey FOREIGN KEY (run_id) REFERENCES public.training_runs(id);
+
 ALTER TABLE ONLY public.feedback
     ADD CONSTRAINT feedback_turn_id_fkey FOREIGN KEY (turn_id) REFERENCES public.turns(id) ON DELETE CASCADE;
 
@@ -414,6 +505,9 @@ ALTER TABLE ONLY public.gate_reports
 
 ALTER TABLE ONLY public.reviews
     ADD CONSTRAINT reviews_turn_id_fkey FOREIGN KEY (turn_id) REFERENCES public.turns(id) ON DELETE CASCADE;
+
+ALTER TABLE ONLY public.training_attempts
+    ADD CONSTRAINT training_attempts_run_id_fkey FOREIGN KEY (run_id) REFERENCES public.training_runs(id) ON DELETE CASCADE;
 
 ALTER TABLE ONLY public.training_runs
     ADD CONSTRAINT training_runs_dataset_id_fkey FOREIGN KEY (dataset_id) REFERENCES public.datasets(id);
