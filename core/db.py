@@ -14,6 +14,7 @@ from psycopg_pool import ConnectionPool, PoolTimeout
 from core.errors import DatabaseUnavailable
 
 CONNECT_TIMEOUT_S = 2.0  # a person waits: with Postgres away an error comes within two seconds
+FIRST_TRY_S = 0.5
 
 
 class Database:
@@ -59,12 +60,30 @@ class Database:
             DatabaseUnavailable: Postgres can't be reached, or went away in the middle.
         """
         try:
-            with self._pool.connection() as conn:
-                yield conn
+            conn = self._take()
+            try:
+                with conn:
+                    yield conn
+            finally:
+                self._pool.putconn(conn)
         except (PoolTimeout, psycopg.OperationalError) as exc:
             raise DatabaseUnavailable(
                 "the database can't be reached; check `ratchet status`, then try again"
             ) from exc
+
+    def _take(self) -> Connection[Any]:
+        """
+        Take a connection out of the pool.
+
+        After a restart of Postgres all that lie in the pool are dead, and the pool waits longer
+        and longer between one dead connection and the next. So after a short time-out all are
+        looked at together, then it is tried once more.
+        """
+        try:
+            return self._pool.getconn(timeout=FIRST_TRY_S)
+        except PoolTimeout:
+            self._pool.check()
+            return self._pool.getconn(timeout=CONNECT_TIMEOUT_S - FIRST_TRY_S)
 
 
 def _configure(conn: Connection[Any]) -> None:
