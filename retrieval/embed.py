@@ -124,6 +124,10 @@ class Embedder:
         """Return how many tokens of the model the text has, without the model's own two."""
         return len(self._tokenizer.encode(text, add_special_tokens=False).ids)
 
+    def tokenizer_json(self) -> str:
+        """Return the tokenizer as text, so that another process counts tokens the same way."""
+        return str(self._tokenizer.to_str())
+
 
 def _quickest_type() -> torch.dtype:
     """Return bfloat16 where the processor computes in it: three times as quick, as good."""

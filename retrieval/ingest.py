@@ -6,7 +6,6 @@ import hashlib
 from collections.abc import Callable, Iterator, Sequence
 from concurrent.futures import Future, ThreadPoolExecutor
 from dataclasses import dataclass, field
-from functools import cache
 from pathlib import Path
 
 import numpy as np
@@ -16,10 +15,10 @@ from core.db import Database
 from core.errors import DocumentError, InvalidInput
 from core.settings import get_settings
 from retrieval import store
-from retrieval.chunk import contextual_text, split
 from retrieval.embed import Embedder
 from retrieval.links import is_url
-from retrieval.load import LoadedDocument, Problem, parse_document, parse_page, read_bytes
+from retrieval.load import LoadedDocument, Problem, read_bytes
+from retrieval.parser import Parser
 from retrieval.site import Page, Site
 from retrieval.walk import Walk, walk
 
@@ -75,7 +74,8 @@ def ingest(
 
     Unchanged files cost a hash; a changed one is replaced, one gone from an ingested folder
     or site is removed, each in its own transaction, so an interrupted run is finished by the
-    next. A file that can't be read is reported and what was stored of it before stays.
+    next. A file that can't be read, or not within the parser's limits, is reported and what
+    was stored of it before stays.
     With `public_only` sites in private networks are refused.
 
     Raises:
@@ -84,19 +84,22 @@ def ingest(
     """
     if not audience.strip():
         raise InvalidInput("the audience has no name; say everyone, or a group such as staff")
-    sites = [Site(str(url), public_only=public_only) for url in sources if is_url(str(url))]
+    urls = [str(url) for url in sources if is_url(str(url))]
     roots = [Path(path).resolve() for path in sources if not is_url(str(path))]
     for root in roots:
         if not root.exists():
             raise InvalidInput(f"{root} does not exist; nothing was ingested")
     with db.connect() as conn:
         known = store.document_hashes(conn, collection)
-    run = _Run(db, embedder, collection, audience, known, on_progress or (lambda _now: None))
     found = walk(roots)
-    run.report.problems += found.problems
-    run.report.skipped += found.n_skipped
-    _embed_and_store(run, _prepared(run, found.files, sites))
-    _remove_missing(run, roots, found, sites)
+    on_progress = on_progress or (lambda _now: None)
+    with Parser(embedder.tokenizer_json) as parser:
+        sites = [Site(url, parser, public_only=public_only) for url in urls]
+        run = _Run(db, embedder, parser, collection, audience, known, on_progress)
+        run.report.problems += found.problems
+        run.report.skipped += found.n_skipped
+        _embed_and_store(run, _prepared(run, found.files, sites))
+        _remove_missing(run, roots, found, sites)
     return run.report
 
 
@@ -106,6 +109,7 @@ class _Run:
 
     db: Database
     embedder: Embedder
+    parser: Parser
     collection: str
     audience: str
     known: dict[str, str]  # uri → hash, as stored before
@@ -128,12 +132,8 @@ class _Run:
 
     def cut(self, document: LoadedDocument, sha256: str) -> _Prepared:
         """Cut a document into chunks; raises DocumentError when it holds headings only."""
-        count_tokens = cache(self.embedder.count_tokens)  # headings and blocks come up repeatedly
-        chunks = split(document, count_tokens, get_settings().chunk_tokens)
-        if not chunks:
-            raise DocumentError(f"{Path(document.uri).name} holds headings only")
-        texts = [contextual_text(document.title, chunk, count_tokens) for chunk in chunks]
-        return _Prepared(store.CutDocument(document, sha256, chunks), texts)
+        cut = self.parser.cut(document, get_settings().chunk_tokens)
+        return _Prepared(store.CutDocument(document, sha256, cut.chunks), cut.texts)
 
 
 def _prepared(run: _Run, files: Sequence[Path], sites: Sequence[Site]) -> Iterator[_Prepared]:
@@ -173,10 +173,10 @@ def _changed(run: _Run, item: Path | Page) -> _Prepared | None:
     if isinstance(item, Path):
         raw = read_bytes(item)
         sha256 = run.index_hash(raw)
-        return (
-            None if run.is_unchanged(item, sha256) else run.cut(parse_document(item, raw), sha256)
-        )
-    document = parse_page(item.uri, item.suffix, item.raw)
+        if run.is_unchanged(item, sha256):
+            return None
+        return run.cut(run.parser.document(raw, uri=str(item), name=item.name), sha256)
+    document = run.parser.page_document(item.uri, item.suffix, item.raw)
     # A page's frame may change at every visit (a token, a date), so its text is what counts.
     sha256 = run.index_hash(f"{document.title}\n{document.body_markdown}".encode())
     return None if run.is_unchanged(item.uri, sha256) else run.cut(document, sha256)

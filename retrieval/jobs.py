@@ -149,7 +149,8 @@ def fail_job(conn: Connection[Any], job: Job, error: str) -> None:
             lease_expires_at = NULL
         WHERE id = %(id)s AND attempt = %(attempt)s AND state = 'running'
     """
-    _fenced(conn, sql, job, error=error)
+    storable = error.replace("\0", "").encode("utf-8", "replace").decode()
+    _fenced(conn, sql, job, error=storable)
 
 
 def _fenced(conn: Connection[Any], sql: str, job: Job, **params: object) -> None:

@@ -9,6 +9,7 @@ from dataclasses import dataclass, field
 from pathlib import Path
 
 from core.errors import InvalidInput
+from core.jsonl import BadLine, Row, read_jsonl
 from core.types import Message
 from retrieval.search import standalone_query
 
@@ -59,23 +60,21 @@ def read_queries(path: Path) -> list[JudgedQuery]:
     Raises:
         InvalidInput: The file is unreadable or a line is not of this form; its number is named.
     """
-    try:
-        lines = path.read_text(encoding="utf-8").splitlines()
-    except (OSError, UnicodeDecodeError) as exc:
-        raise InvalidInput(f"{path} can't be read; give a UTF-8 file of JSON lines") from exc
-    queries = [_read_query(line, n) for n, line in enumerate(lines, start=1) if line.strip()]
+    queries = [_read_query(row) for row in read_jsonl(path)]
     if not queries:
         raise InvalidInput(f"{path} holds no questions")
     return queries
 
 
-def _read_query(line: str, number: int) -> JudgedQuery:
+def _read_query(line: Row | BadLine) -> JudgedQuery:
+    if isinstance(line, BadLine):
+        raise InvalidInput(f"{line}; each needs a `question` and an `article`")
+    row, number = line.fields, line.number
     try:
-        row = json.loads(line)
         relevant = row["relevant"] if "relevant" in row else [row["article"]]
         previous = row.get("previous") or row.get("first", "")
         query = JudgedQuery(row["question"], frozenset(relevant), previous, row.get("source", ""))
-    except (ValueError, KeyError, TypeError, AttributeError, RecursionError) as exc:
+    except (KeyError, TypeError) as exc:
         raise InvalidInput(f"line {number} needs a `question` and an `article`") from exc
     texts = (query.question, query.previous, query.source, *query.relevant)
     if not query.relevant or not all(isinstance(text, str) for text in texts):

@@ -46,7 +46,8 @@ def queries_from_turns(conn: Connection[Any], collection: str = "help") -> list[
 
     A liked answer vouches for the articles it cites, an admin's correction or the verdict
     "the answer is fine" likewise; for a retrieval miss or a knowledge gap the note names the
-    article. The same question counts once, and of each asker the newest 20.
+    article. The same question counts once, of each asker the newest 20, and ejected raters
+    vouch for nothing.
 
     Raises:
         InvalidInput: Nobody has told us of any.
@@ -84,11 +85,14 @@ def _judged_turns(conn: Connection[Any], collection: str) -> list[JudgedTurn]:
         JOIN conversations c ON c.id = t.conversation_id AND c.deleted_at IS NULL
         CROSS JOIN LATERAL (SELECT coalesce(bool_or(rating = 'up'), false) AS liked,
                                    coalesce(bool_or(rating = 'down'), false) AS disliked
-                            FROM current_feedback WHERE turn_id = t.id) thumbs
+                            FROM current_feedback
+                            WHERE turn_id = t.id
+                              AND rater_id NOT IN (SELECT rater_id FROM ejections)) thumbs
         LEFT JOIN LATERAL (SELECT verdict, note FROM reviews WHERE turn_id = t.id
                            ORDER BY created_at DESC, id DESC LIMIT 1) r ON true
         LEFT JOIN LATERAL (SELECT body FROM corrections
                            WHERE turn_id = t.id AND status = 'approved'
+                             AND author_id NOT IN (SELECT rater_id FROM ejections)
                            ORDER BY created_at DESC, id DESC LIMIT 1) k ON true
         LEFT JOIN LATERAL (SELECT question FROM turns p
                            WHERE p.conversation_id = t.conversation_id

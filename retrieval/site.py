@@ -11,10 +11,11 @@ from urllib.parse import urljoin
 import httpx
 
 from core.errors import DocumentError, InvalidInput
-from retrieval.fetch import Response, fetch, make_client
-from retrieval.links import as_utf8, canonical, read_links, read_sitemap
+from retrieval.fetch import Fetcher, Response
+from retrieval.links import canonical
 from retrieval.load import MAX_BYTES, MEDIA_TYPES, Problem
-from retrieval.robots import EVERYTHING_CLOSED, Robots, read_robots
+from retrieval.parser import Parser
+from retrieval.robots import EVERYTHING_CLOSED, Robots
 
 MAX_DELAY_S = 5.0  # of a longer Crawl-delay this much is kept
 REDIRECTS = (301, 302, 303, 307, 308)
@@ -58,12 +59,13 @@ class Site:
 
     After it `complete` says whether every page was seen, `gone` holds addresses that answered
     404 or 410, `n_skipped` counts what is no article: pictures, other hosts, what robots.txt
-    or the page itself asks to leave alone.
+    or the page itself asks to leave alone. What servers send is parsed by `parser` only.
     """
 
     def __init__(
         self,
         url: str,
+        parser: Parser,
         *,
         public_only: bool = False,
         limits: Limits | None = None,
@@ -73,6 +75,7 @@ class Site:
         self.complete, self.gone, self.n_skipped = True, set[str](), 0
         self.n_seen, self.n_waiting = 0, 1
         self._limits, self._pause, self._public_only = limits or LIMITS, pause, public_only
+        self._parser = parser
         self._origin = _origin(self.start)
         self._folder = _folder(self.start)
         self._robots = Robots()
@@ -95,9 +98,9 @@ class Site:
             InvalidInput: The start itself can't be read; the text says why and what to do.
             NotAllowed: The address is not public and only public ones may be read.
         """
-        with make_client(public_only=self._public_only) as client:
-            self._read_robots(client)
-            listed = self._listed(client)
+        with Fetcher(public_only=self._public_only) as fetcher:
+            self._read_robots(fetcher)
+            listed = self._listed(fetcher)
             self._follows_links = not listed
             todo = deque(listed or [self.start])
             self._taken.update(todo)
@@ -109,7 +112,7 @@ class Site:
                 url = todo.popleft()
                 self.n_seen, self.n_waiting = self.n_seen + 1, len(todo)
                 try:
-                    page = self._visit(client, url, todo)
+                    page = self._visit(fetcher, url, todo)
                 except DocumentError as exc:
                     # what only this page links to is not known now
                     self.complete = self.complete and not self._follows_links
@@ -126,22 +129,22 @@ class Site:
             return f"{limits.n_bytes / 2**20:.3g} MB"
         return f"{limits.seconds:.0f} s" if took_s >= limits.seconds else ""
 
-    def _read_robots(self, client: httpx.Client) -> None:
+    def _read_robots(self, fetcher: Fetcher) -> None:
         url = urljoin(self.start, "/robots.txt")
         try:
-            answer = self._get(client, url, MAX_ROBOTS_BYTES)
+            answer = self._get(fetcher, url, MAX_ROBOTS_BYTES)
+            # a file that isn't there has an empty body, which asks nothing
+            self._robots = self._parser.robots(answer.body)
         except DocumentError as exc:
             raise InvalidInput(f"{url} {exc}; nothing was ingested") from exc
         if answer.status >= 500 or answer.status == 429:
             raise InvalidInput(f"{url} answered {answer.status}; try again later")
         if answer.status in (401, 403):
             self._robots = EVERYTHING_CLOSED
-        else:  # a file that isn't there has an empty body, which asks nothing
-            self._robots = read_robots(answer.body.decode("utf-8", "replace"))
         if not self._robots.may_read(self.start):
             raise InvalidInput(f"{url} asks robots to leave {self.start} alone; nothing was read")
 
-    def _listed(self, client: httpx.Client) -> list[str]:
+    def _listed(self, fetcher: Fetcher) -> list[str]:
         """Return the addresses that sitemaps list within this site, in order, each once."""
         usual = urljoin(self.start, "/sitemap.xml")
         todo = deque(self._robots.sitemaps or [usual])
@@ -156,26 +159,26 @@ class Site:
                 break
             seen.add(url)
             try:
-                answer = self._get(client, url, MAX_SITEMAP_BYTES)
+                answer = self._get(fetcher, url, MAX_SITEMAP_BYTES)
                 if url == usual and answer.media_type == "text/html":
                     continue  # many sites answer any address with a page
                 if answer.status != 200 and answer.status not in (404, 410):
                     raise DocumentError(f"answered {answer.status}")
-                pages, maps = read_sitemap(answer.body, MAX_SITEMAP_BYTES)
+                sitemap = self._parser.sitemap(answer.body, MAX_SITEMAP_BYTES)
             except DocumentError:
                 self.complete = False  # some pages may be listed there only
                 continue
-            todo += maps
-            found = (canonical(page, url) for page in pages)
+            todo += sitemap.maps
+            found = (canonical(page, url) for page in sitemap.pages)
             listed |= dict.fromkeys(page for page in found if page and self.covers(page))
         return list(listed)
 
-    def _visit(self, client: httpx.Client, url: str, todo: deque[str]) -> Page | None:
+    def _visit(self, fetcher: Fetcher, url: str, todo: deque[str]) -> Page | None:
         """Read one page and queue what it links to; None when it is no article."""
         if not self._robots.may_read(url):
             self.n_skipped += 1
             return None
-        answer = self._get_once(client, url, self._limits.page_bytes, tuple(SUFFIXES))
+        answer = self._get_once(fetcher, url, self._limits.page_bytes, tuple(SUFFIXES))
         if answer.status in (404, 410):
             if url == self.start:
                 raise InvalidInput(f"{url} answered {answer.status}; check the address")
@@ -192,7 +195,7 @@ class Site:
             return None
         if suffix != ".html":
             return Page(url, suffix, answer.body)
-        return self._read_page(url, as_utf8(answer.body, answer.charset), todo)
+        return self._read_page(url, answer, todo)
 
     def _redirected(self, url: str, target: str, todo: deque[str]) -> None:
         """Queue where a page has moved to, if it is still here; it is read under that address."""
@@ -203,8 +206,9 @@ class Site:
         else:
             self._queue(target, todo, first=True)
 
-    def _read_page(self, url: str, raw: bytes, todo: deque[str]) -> Page | None:
-        found = read_links(raw.decode())
+    def _read_page(self, url: str, answer: Response, todo: deque[str]) -> Page | None:
+        read = self._parser.page(answer.body, answer.charset)
+        found = read.links
         own = canonical(found.canonical, url) if found.canonical else url
         if self._follows_links and not found.nofollow:
             for link in found.links:
@@ -218,21 +222,23 @@ class Site:
         if found.noindex:
             self.n_skipped += 1
             return None
-        return Page(url, ".html", raw)
+        return Page(url, ".html", read.html.encode())
 
     def _queue(self, url: str, todo: deque[str], *, first: bool = False) -> None:
         if url in self._taken:
             return
+        if not first and self.n_seen + len(todo) > self._limits.n_pages:
+            return  # the crawl ends at its limit before this one's turn
         self._taken.add(url)
         if first:
             todo.appendleft(url)
         else:
             todo.append(url)
 
-    def _get(self, client: httpx.Client, url: str, max_bytes: int) -> Response:
+    def _get(self, fetcher: Fetcher, url: str, max_bytes: int) -> Response:
         """Get robots.txt or a sitemap, following it within the site's host."""
         for _ in range(MAX_HOPS):
-            answer = self._get_once(client, url, max_bytes)
+            answer = self._get_once(fetcher, url, max_bytes)
             target = canonical(answer.location, url) if answer.status in REDIRECTS else ""
             if not target or _origin(target) != self._origin:
                 return answer
@@ -240,14 +246,12 @@ class Site:
         raise DocumentError(f"leads on over more than {MAX_HOPS} redirects")
 
     def _get_once(
-        self, client: httpx.Client, url: str, max_bytes: int, media_types: tuple[str, ...] = ()
+        self, fetcher: Fetcher, url: str, max_bytes: int, media_types: tuple[str, ...] = ()
     ) -> Response:
         if self._robots.delay_s:
             self._pause(min(self._robots.delay_s, MAX_DELAY_S))
         timeout_s = self._limits.page_seconds
-        answer = fetch(
-            client, url, max_bytes=max_bytes, timeout_s=timeout_s, media_types=media_types
-        )
+        answer = fetcher.get(url, max_bytes=max_bytes, timeout_s=timeout_s, media_types=media_types)
         self._n_bytes += len(answer.body)
         return answer
 

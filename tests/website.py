@@ -10,13 +10,14 @@ class Served:
     """A website on loopback: {path: (status, headers, body)}; remembers what it was asked."""
 
     def __init__(self):
-        self.pages, self.asked = {}, []
+        self.pages, self.asked, self.hosts = {}, [], []
         self.released = threading.Event()
         site = self
 
         class Handler(BaseHTTPRequestHandler):
             def do_GET(self):
                 site.asked.append(self.path)
+                site.hosts.append(self.headers["Host"])
                 status, headers, body = site.pages.get(self.path, (404, {}, b""))
                 self.send_response(status)
                 for name, value in headers.items():

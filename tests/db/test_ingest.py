@@ -212,3 +212,15 @@ def test_chunk_size_is_part_of_what_counts_as_changed(database, embedder, folder
     )
 
     assert 3 == ingest(database, embedder, [folder]).changed
+
+
+def test_unchanged_files_start_no_parser(database, embedder, folder, monkeypatch):
+    """Ingesting every night must not cost the second that the parsers take to load."""
+    ingest(database, embedder, [folder])
+
+    def forbidden(*_args, **_options):
+        raise AssertionError("a process was started")
+
+    monkeypatch.setattr("subprocess.Popen", forbidden)
+
+    assert 3 == ingest(database, embedder, [folder]).unchanged

@@ -1,14 +1,17 @@
 """A site is read politely, whole and bounded; nothing outside of it is."""
 
 import gzip
+from functools import partial
 
 import httpx
 import pytest
 
-from core.errors import InvalidInput, NotAllowed
-from retrieval.fetch import make_client, public_addresses
-from retrieval.links import as_utf8, canonical, read_sitemap
+from core.errors import InvalidInput
+from retrieval.fetch import Fetcher
+from retrieval.links import canonical
 from retrieval.load import Problem
+from retrieval.pages import as_utf8, read_sitemap
+from retrieval.parser import Parser
 from retrieval.robots import read_robots
 from retrieval.site import Limits, Page, Site
 from tests.website import HTML, Served
@@ -22,15 +25,27 @@ def served():
     site.close()
 
 
-def crawl(url, **given):
-    """Return the site after its crawl, the paths of its pages, and its problems."""
-    site = Site(url, **given)
+@pytest.fixture(scope="module")
+def parser():
+    """The process that parses what servers send."""
+    with Parser() as process:
+        yield process
+
+
+@pytest.fixture
+def crawl(parser):
+    """Crawl an address: the site afterwards, the paths of its pages, and its problems."""
+    return partial(_crawl, parser)
+
+
+def _crawl(parser, url, **given):
+    site = Site(url, parser, **given)
     found = list(site.pages())
     paths = [httpx.URL(page.uri).raw_path.decode() for page in found if isinstance(page, Page)]
     return site, paths, [each.reason for each in found if isinstance(each, Problem)]
 
 
-def test_a_sitemap_says_what_there_is(served):
+def test_a_sitemap_says_what_there_is(served, crawl):
     """Who wrote a list of pages knows best which ones matter."""
     served.sitemap("/sitemap.xml", "/a", "/b")
     served.page("/a", "First.", "/not-listed")
@@ -42,7 +57,7 @@ def test_a_sitemap_says_what_there_is(served):
     assert (["/a", "/b"], [], True) == (paths, problems, site.complete)
 
 
-def test_an_index_of_packed_sitemaps_is_followed(served):
+def test_an_index_of_packed_sitemaps_is_followed(served, crawl):
     """Large sites split their list and pack it."""
     served.raw("/robots.txt", f"Sitemap: {served.url}/index.xml")
     served.sitemap("/index.xml", "/one.xml.gz", "/two.xml", kind="sitemapindex", entry="sitemap")
@@ -56,7 +71,7 @@ def test_an_index_of_packed_sitemaps_is_followed(served):
     assert ["/a", "/b"] == crawl(served.url)[1]
 
 
-def test_without_a_sitemap_links_are_followed(served):
+def test_without_a_sitemap_links_are_followed(served, crawl):
     """A small help centre has no list of its pages; each is read once, however often named."""
     served.page("/", "Home.", "/a", "b#part", "/a?", "mailto:help@example.com", "//[bad")
     served.page("/a", "A.", "/", "/b", "/b#other")
@@ -68,7 +83,7 @@ def test_without_a_sitemap_links_are_followed(served):
     assert 1 == served.asked.count("/b")
 
 
-def test_only_what_lies_below_the_address_is_read(served):
+def test_only_what_lies_below_the_address_is_read(served, crawl):
     """Who names the help pages doesn't want the shop."""
     served.page("/help", "Help.", "/help/a", "/shop", "/helpdesk", "http://elsewhere.invalid/help/")
     served.page("/help/a", "A.", "/")
@@ -78,7 +93,7 @@ def test_only_what_lies_below_the_address_is_read(served):
     assert not {"/shop", "/helpdesk", "/"} & set(served.asked)
 
 
-def test_robots_txt_is_kept(served):
+def test_robots_txt_is_kept(served, crawl):
     """A page whose owner asks robots to stay away is not asked for."""
     served.raw("/robots.txt", "User-agent: *\nDisallow: /private\nCrawl-delay: 60\n")
     served.page("/", "Home.", "/private/a", "/b")
@@ -118,7 +133,7 @@ def test_rules_of_robots_txt_count_as_the_standard_says(rules, closed):
 
 
 @pytest.mark.parametrize("status", [401, 403, 500, 503])
-def test_a_site_whose_robots_txt_is_closed_or_broken_is_left_alone(served, status):
+def test_a_site_whose_robots_txt_is_closed_or_broken_is_left_alone(served, crawl, status):
     """Not knowing what the owner asks is no licence."""
     served.raw("/robots.txt", "", status=status)
     served.page("/")
@@ -129,7 +144,7 @@ def test_a_site_whose_robots_txt_is_closed_or_broken_is_left_alone(served, statu
     assert ["/robots.txt"] == served.asked
 
 
-def test_a_page_that_asks_not_to_be_indexed_is_skipped(served):
+def test_a_page_that_asks_not_to_be_indexed_is_skipped(served, crawl):
     """Search results and print versions say so themselves."""
     served.page("/", "Home.", "/a", "/b", "/c")
     served.page("/a", head='<meta name="robots" content="NOINDEX, nofollow">')
@@ -141,7 +156,7 @@ def test_a_page_that_asks_not_to_be_indexed_is_skipped(served):
     assert (["/", "/c"], 2) == (paths, site.n_skipped)
 
 
-def test_a_page_is_read_under_the_address_it_calls_its_own(served):
+def test_a_page_is_read_under_the_address_it_calls_its_own(served, crawl):
     """The same article with and without a campaign's name must not be cited twice."""
     served.page("/", "Home.", "/a?from=mail", "/a?from=shop", "/x")
     for path in ("/a?from=mail", "/a?from=shop", "/a"):
@@ -152,7 +167,7 @@ def test_a_page_is_read_under_the_address_it_calls_its_own(served):
     assert ["/", "/a", "/y"] == sorted(crawl(served.url)[1])
 
 
-def test_a_page_that_moved_is_read_where_it_is_now(served):
+def test_a_page_that_moved_is_read_where_it_is_now(served, crawl):
     """Links to old addresses are everywhere."""
     served.page("/", "Home.", "/old", "/loop", "/away")
     served.raw("/old", "", status=301, Location="/new")
@@ -166,7 +181,7 @@ def test_a_page_that_moved_is_read_where_it_is_now(served):
     assert (["/", "/new"], [], 1) == (paths, problems, site.n_skipped)
 
 
-def test_a_start_that_sends_readers_elsewhere_says_where(served):
+def test_a_start_that_sends_readers_elsewhere_says_where(served, crawl):
     """http://example.com often means https://www.example.com; which one is the owner's choice."""
     served.raw("/", "", status=301, Location="https://www.example.com/help")
 
@@ -174,7 +189,7 @@ def test_a_start_that_sends_readers_elsewhere_says_where(served):
         crawl(served.url)
 
 
-def test_what_is_gone_is_told_from_what_failed(served):
+def test_what_is_gone_is_told_from_what_failed(served, crawl):
     """A page that is gone is removed, one whose server stumbled stays."""
     served.page("/", "Home.", "/gone", "/failing")
     served.raw("/failing", "", status=503)
@@ -186,7 +201,7 @@ def test_what_is_gone_is_told_from_what_failed(served):
     assert not site.complete  # what only that page links to is not known
 
 
-def test_a_huge_page_is_refused_before_it_fills_the_memory(served):
+def test_a_huge_page_is_refused_before_it_fills_the_memory(served, crawl):
     """One endless answer must not take the worker down, said or unsaid, packed or not."""
     served.page("/", "Home.", "/said", "/unsaid", "/packed")
     served.raw("/said", b"x", kind=HTML, **{"Content-Length": "1000000000"})
@@ -200,7 +215,7 @@ def test_a_huge_page_is_refused_before_it_fills_the_memory(served):
     assert 3 == sum("more than 1 MB" in reason for reason in problems)
 
 
-def test_a_slow_page_is_given_up(served):
+def test_a_slow_page_is_given_up(served, crawl):
     """A server that drips must not hold an ingest for ever."""
 
     def drip():
@@ -221,7 +236,7 @@ def test_a_slow_page_is_given_up(served):
     ("limits", "said"),
     [(Limits(n_pages=3), "3 pages"), (Limits(n_bytes=200), "MB"), (Limits(seconds=0), "0 s")],
 )
-def test_a_site_without_end_is_left_in_time(served, limits, said):
+def test_a_site_without_end_is_left_in_time(served, crawl, limits, said):
     """A calendar links to the next month for ever."""
     for month in range(50):
         served.page(f"/{month or ''}", "Nothing.", f"/{month + 1}")
@@ -233,25 +248,25 @@ def test_a_site_without_end_is_left_in_time(served, limits, said):
     assert said in problems[-1]
 
 
-def test_files_are_read_and_pictures_are_not_loaded(served):
+def test_files_are_read_and_pictures_are_not_loaded(served, parser):
     """A manual as PDF is an article; a photo isn't."""
     served.page("/", "Home.", "/manual.pdf", "/photo.png")
     served.raw("/manual.pdf", b"%PDF-1.7", kind="application/pdf")
     served.raw("/photo.png", b"\x89PNG", kind="image/png")
 
-    found = list(Site(served.url).pages())
+    found = list(Site(served.url, parser).pages())
 
     assert [".html", ".pdf"] == [page.suffix for page in found]
 
 
-def test_an_address_that_is_none_is_refused():
+def test_an_address_that_is_none_is_refused(parser):
     """A typo is told at once; a password must not end up beside an answer."""
     for url in ("https://", "https://user:secret@example.com/", "ftp://example.com/"):
         with pytest.raises(InvalidInput, match="no web address"):
-            Site(url)
+            Site(url, parser)
 
 
-def test_a_broken_sitemap_removes_nothing(served):
+def test_a_broken_sitemap_removes_nothing(served, crawl):
     """Half a list says nothing about the other half."""
     served.sitemap("/sitemap.xml", "/one.xml", "/two.xml", kind="sitemapindex", entry="sitemap")
     served.sitemap("/one.xml", "/a")
@@ -263,7 +278,7 @@ def test_a_broken_sitemap_removes_nothing(served):
     assert (["/a"], False) == (paths, site.complete)
 
 
-def test_a_page_in_place_of_a_sitemap_is_no_sitemap(served):
+def test_a_page_in_place_of_a_sitemap_is_no_sitemap(served, crawl):
     """Many sites answer any address with a page; theirs are found by links, and go when gone."""
     served.page("/sitemap.xml", "Nothing here.")
     served.page("/", "Home.", "/a")
@@ -284,38 +299,21 @@ def test_a_sitemap_with_entities_is_refused():
         read_sitemap(gzip.compress(b"x" * 10_000), 1000)
 
 
-@pytest.mark.parametrize(
-    "host",
-    ["127.0.0.1", "localhost", "10.0.0.1", "169.254.169.254", "2130706433", "::1", "0.0.0.0",
-     "::ffff:10.0.0.1", "64:ff9b::a00:1", "2002:a00:1::"],
-)  # fmt: skip
-def test_private_addresses_are_no_public_ones(host):
-    """However it is spelt, the machine's own network is not for the desk to read."""
-    with pytest.raises(NotAllowed, match="private network"):
-        public_addresses(host, 80)
-
-
-def test_a_private_site_is_not_connected_to(served):
-    """The check is at the connection, so a redirect or a changing name can't pass it."""
-    served.page("/")
-
-    with make_client(public_only=True) as client, pytest.raises(NotAllowed):
-        client.get(served.url)
-
-    assert [] == served.asked
-
-
 def test_a_public_address_is_connected_to_under_its_name(monkeypatch, served):
     """A server with many sites must be told which one is meant."""
-    monkeypatch.setattr("retrieval.fetch.public_addresses", lambda *_: ["127.0.0.1"])
+
+    async def resolved(_host, _port):
+        return ["127.0.0.1"]
+
+    monkeypatch.setattr("retrieval.fetch.public_addresses", resolved)
     served.page("/")
     port = served.url.rsplit(":", 1)[1]
 
-    with make_client(public_only=True) as client:
-        answer = client.get(f"http://help.example.com:{port}/")
+    with Fetcher(public_only=True) as fetcher:
+        answer = fetcher.get(f"http://help.example.com:{port}/", max_bytes=1000, timeout_s=5)
 
-    assert f"help.example.com:{port}" == answer.request.headers["host"]
-    assert 200 == answer.status_code
+    assert 200 == answer.status
+    assert [f"help.example.com:{port}"] == served.hosts
 
 
 def test_pages_in_other_encodings_are_read():
