@@ -7,6 +7,7 @@ import subprocess
 import sys
 
 from core.errors import MigrationError
+from core.stack.pgtools import libpq_environment
 from core.stack.postgres import bin_dir
 from migrations.apply import FOLDER
 
@@ -25,7 +26,8 @@ NOISE = re.compile(
 def dump_schema(dsn: str) -> str:
     """Return the database's schema as normalised SQL."""
     done = subprocess.run(
-        [str(bin_dir() / "pg_dump"), "--schema-only", "--no-owner", "--no-privileges", dsn],
+        [str(bin_dir() / "pg_dump"), "--schema-only", "--no-owner", "--no-privileges"],
+        env=libpq_environment(dsn),  # a password in an argument can be read by everybody
         capture_output=True,
         text=True,
         timeout=60,

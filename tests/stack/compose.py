@@ -2,24 +2,29 @@
 
 import os
 import re
+import shutil
 import signal
 import subprocess
 import sys
+import tempfile
 import time
-from contextlib import suppress
+from contextlib import contextmanager, suppress
 from pathlib import Path
 
 import compose_spec
+import psutil
 
 from core.settings import ROOT
+from core.stack import postgres
 from core.stack.postgres import bin_dir
 from core.stack.programs import redis_bin_dir
+from tests.conftest import _wait_for_postgres, free_port
 
 VARIABLE = re.compile(r"\$\{(\w+)(?:(:[-?])([^}]*))?\}")
 
 
 def interpolate(text, env):
-    """Put variables in as Compose does: `${A}`, `${A:-default}`, `${A:?message}`."""
+    """Put variables in as Compose does: `${A}`, `${A:-default}`, `${A:?message}`, `$$`."""
 
     def value(match):
         name, how, word = match[1], match[2], match[3] or ""
@@ -29,7 +34,7 @@ def interpolate(text, env):
             raise LookupError(f"{name}: {word}")
         return word
 
-    return VARIABLE.sub(value, text)
+    return VARIABLE.sub(value, text).replace("$$", "$")
 
 
 def read_compose(env):
@@ -39,6 +44,40 @@ def read_compose(env):
     parsed = options.from_yaml(text)
     parsed.validate()
     return parsed.to_dict()
+
+
+@contextmanager
+def running_postgres(spec):
+    """Run a Postgres as the image does at its first start; yield its port on loopback."""
+    service = spec["services"]["postgres"]
+    env = service["environment"]
+    folder = Path(tempfile.mkdtemp(prefix="rt-", dir="/tmp"))
+    folder.chmod(0o711)  # Postgres's own user passes through
+    data, port = folder / "pg", free_port()
+    postgres.prepare_data_folder(data)
+    hba = "local all all trust\nhost all all 127.0.0.1/32 scram-sha-256\n"
+    (data / "pg_hba.conf").write_text(hba)
+    where = ("listen_addresses=127.0.0.1", f"port={port}", "fsync=off")
+    command = [word for word in postgres.server_command(data, *where) if word not in ("-h", "")]
+    with (folder / "log").open("wb") as log:
+        server = subprocess.Popen(command, cwd="/", stdout=log, stderr=log, **postgres.identity())
+    try:
+        admin = f"host={data} port={port} user={env['POSTGRES_USER']}"
+        _wait_for_postgres(f"{admin} dbname=postgres", server)
+        postgres.ensure_database(f"{admin} dbname=postgres", env["POSTGRES_DB"])
+        where = {"PGHOST": str(data), "PGPORT": str(port), "PGUSER": env["POSTGRES_USER"]}
+        for volume in service["volumes"]:
+            if ":/docker-entrypoint-initdb.d/" in volume:
+                script = ROOT / volume.split(":")[0]
+                psql = [bin_dir() / "psql", "-X", "-v", "ON_ERROR_STOP=1", "-f", script]
+                subprocess.run(
+                    [*psql, "-d", env["POSTGRES_DB"]], env=env | where, check=True, cwd="/"
+                )
+        yield port
+    finally:
+        server.send_signal(signal.SIGINT)
+        server.wait(timeout=30)
+        shutil.rmtree(folder, ignore_errors=True)
 
 
 class Stage:
@@ -106,6 +145,14 @@ class Stage:
             text=True,
             timeout=60,
         )
+
+    def arguments(self):
+        """The arguments of all running processes of the services, one process a line."""
+        for process in self.running.values():
+            own = psutil.Process(process.pid)
+            for each in (own, *own.children(recursive=True)):
+                with suppress(psutil.Error):  # ended meanwhile
+                    yield " ".join(each.cmdline())
 
     def log(self, name):
         """Where a service's output goes."""

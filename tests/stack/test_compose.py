@@ -1,22 +1,16 @@
 """compose.yaml is whole, closed to the outside, and each of its services runs and is healthy."""
 
 import re
-import shutil
-import subprocess
-import tempfile
-from pathlib import Path
 
-import psycopg
 import pytest
 
 from core.settings import ROOT, Settings
-from core.stack import postgres
-from tests.conftest import _wait_for_postgres, free_port
-from tests.stack.compose import Stage, interpolate, read_compose
+from tests.conftest import free_port
+from tests.stack.compose import Stage, interpolate, read_compose, running_postgres
 
 SECRETS = re.findall(r"^(\w+)=$", (ROOT / ".env.example").read_text(), re.MULTILINE)
 ENV = {name: f"test{number}secret" for number, name in enumerate(SECRETS)}
-APP = ("vllm", "web", "worker", "trainer", "beat", "migrate")
+APP = ("vllm", "web", "worker", "trainer", "beat", "migrate", "maintenance")
 
 
 @pytest.fixture(scope="module")
@@ -40,7 +34,7 @@ def test_each_secret_must_be_given(name):
 def test_no_secret_stands_in_the_file():
     """Whatever is in the repository is public."""
     text = interpolate((ROOT / "compose.yaml").read_text(), ENV)
-    used = re.findall(r"(?:PASSWORD|KEY|SECRET)\w*: *(\S+)", text)
+    used = re.findall(r"(?:PASSWORD|KEY|SECRET)\w*: *(?:&\S+ +)?([^\s*]\S*)", text)
 
     assert used
     assert set(used) <= set(ENV.values())
@@ -51,7 +45,7 @@ def test_only_the_page_is_published(spec):
     assert ["web"] == [name for name, body in spec["services"].items() if body.get("ports")]
     assert ["127.0.0.1:7860:7860"] == spec["services"]["web"]["ports"]
     assert spec["networks"]["private"]["internal"]
-    for name in ("postgres", "redis", "migrate", "beat"):
+    for name in ("postgres", "redis", "migrate", "maintenance", "beat"):
         assert ["private"] == spec["services"][name]["networks"]
 
 
@@ -67,7 +61,8 @@ def test_everything_that_stays_up_has_a_health_check(spec):
     """Without one a hung service is never noticed."""
     unchecked = [name for name, s in spec["services"].items() if not s.get("healthcheck")]
 
-    assert ["migrate"] == unchecked
+    assert {"migrate", "maintenance"} == set(unchecked)
+    assert ["maintenance"] == spec["services"]["maintenance"]["profiles"]
 
 
 def test_the_environment_speaks_of_real_settings(spec):
@@ -88,51 +83,29 @@ def test_the_image_holds_what_the_commands_need():
 
 
 @pytest.fixture
-def server_postgres(spec):
-    """A Postgres on TCP with the role and database that the image's environment asks for."""
-    folder = Path(tempfile.mkdtemp(prefix="rt-", dir="/tmp"))
-    port = free_port()
-    postgres.prepare_data_folder(folder / "pg")
-    where = ("listen_addresses=127.0.0.1", f"port={port}", "fsync=off")
-    command = [word for word in postgres.server_command(folder / "pg", *where) if word != "-h"]
-    command.remove("")
-    with (folder / "log").open("wb") as log:
-        server = subprocess.Popen(command, cwd="/", stdout=log, stderr=log, **postgres.identity())
-    admin = f"host=127.0.0.1 port={port} user=postgres"
-    _wait_for_postgres(f"{admin} dbname=postgres", server)
-    wanted = spec["services"]["postgres"]["environment"]
-    with psycopg.connect(f"{admin} dbname=postgres", autocommit=True) as conn:
-        conn.execute(f"CREATE ROLE {wanted['POSTGRES_USER']} SUPERUSER LOGIN")
-        conn.execute(f"CREATE DATABASE {wanted['POSTGRES_DB']} OWNER {wanted['POSTGRES_USER']}")
-    yield port
-    server.terminate()
-    server.wait(timeout=30)
-    shutil.rmtree(folder, ignore_errors=True)
-
-
-@pytest.fixture
-def stage(spec, tmp_path, server_postgres):
+def stage(spec, tmp_path):
     """The services' stage: their network is this machine's loopback."""
     redis, vllm, web = free_port(), free_port(), free_port()
-    folders = ("data", "state", "adapters", "models")
-    for name in folders:
+    folders = ("data", "state", "adapters", "models", "beat")
+    for name in (*folders, "run"):
         (tmp_path / name).mkdir()
-    replaced = {
-        "@postgres:5432": f"@127.0.0.1:{server_postgres}",
-        "@redis:6379": f"@127.0.0.1:{redis}",
-        "6379": str(redis),
-        "//vllm:8001": f"//127.0.0.1:{vllm}",
-        "127.0.0.1:8001": f"127.0.0.1:{vllm}",
-        "127.0.0.1:7860": f"127.0.0.1:{web}",
-        "0.0.0.0": "127.0.0.1",
-        "/app/": f"{ROOT}/",
-        **{f"/{name}": str(tmp_path / name) for name in folders},
-    }
-    ports = {"RATCHET_VLLM_PORT": str(vllm), "RATCHET_WEB_PORT": str(web)}
-    reach = {"PGHOST": "127.0.0.1", "PGPORT": str(server_postgres)}
-    found = Stage(spec, tmp_path, replaced, ports | reach)
-    yield found
-    found.stop()
+    with running_postgres(spec) as port:
+        replaced = {
+            "@postgres:5432": f"@127.0.0.1:{port}",
+            "@redis:6379": f"@127.0.0.1:{redis}",
+            "6379": str(redis),
+            "//vllm:8001": f"//127.0.0.1:{vllm}",
+            "127.0.0.1:8001": f"127.0.0.1:{vllm}",
+            "127.0.0.1:7860": f"127.0.0.1:{web}",
+            "0.0.0.0": "127.0.0.1",
+            "/app/": f"{ROOT}/",
+            "/run/redis": str(tmp_path / "run"),
+            **{f"/{name}": str(tmp_path / name) for name in folders},
+        }
+        ports = {"RATCHET_VLLM_PORT": str(vllm), "RATCHET_WEB_PORT": str(web)}
+        found = Stage(spec, tmp_path, replaced, ports | {"PGPORT": str(port)})
+        yield found
+        found.stop()
 
 
 def test_every_service_runs_and_is_healthy(stage):
@@ -147,3 +120,8 @@ def test_every_service_runs_and_is_healthy(stage):
 
     for name in ("vllm", "web", "worker", "trainer", "beat"):
         stage.wait_until_healthy(name, within_s=240)
+
+    # Every user of a machine can read the arguments of all its processes.
+    arguments = "\n".join(stage.arguments())
+    assert "vllm" in arguments
+    assert [] == [name for name, secret in ENV.items() if secret in arguments]
