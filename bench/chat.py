@@ -10,6 +10,7 @@ from dataclasses import dataclass
 from typing import Any
 from uuid import uuid4
 
+import httpx
 from openai import AsyncOpenAI
 
 from bench.report import Row, at_least, at_most
@@ -17,7 +18,7 @@ from bot.chat import ChatService, Finished, Token
 from core import learning
 from core.db import Database
 from core.settings import Settings
-from core.vllm import BASE
+from core.vllm import BASE, split_url
 from examples.demo import ask, load_questions, open_chat
 
 STREAMS = (1, 8, 32)
@@ -54,8 +55,13 @@ async def _compare(settings: Settings, chat: ChatService, live: str, n_streams: 
     # Warming also tells the final messages, so that both sides send the very same.
     turns = [await ask(chat, uuid4(), item.question) for item in golden]
     asked = [turn for turn in turns if turn.first_token_ms and turn.prompt_tokens][:n_streams]
+    address, socket = split_url(settings.vllm_base_url)
+    http = httpx.AsyncClient(transport=httpx.AsyncHTTPTransport(uds=socket), timeout=60)
     client = AsyncOpenAI(
-        base_url=f"{settings.vllm_base_url}/v1", api_key=settings.vllm_api_key or "-", timeout=60
+        base_url=f"{address}/v1",
+        api_key=settings.vllm_key or "-",
+        timeout=60,
+        http_client=http,  # type: ignore[arg-type]
     )
     ours: list[list[Timed]] = []
     theirs: list[list[Timed]] = []

@@ -2,11 +2,8 @@
 
 from __future__ import annotations
 
-import json
 from collections.abc import Iterator
 from contextlib import contextmanager
-from pathlib import Path
-from typing import Any
 from uuid import uuid4
 
 import numpy as np
@@ -36,13 +33,6 @@ def scratch_database(dsn: str) -> Iterator[Database]:
         database.close()
         with psycopg.connect(dsn, autocommit=True) as conn:
             conn.execute(f"DROP DATABASE {name} WITH (FORCE)")
-
-
-def read_jsonl(path: Path) -> Iterator[dict[str, Any]]:
-    """Yield the records of a JSONL file."""
-    with path.open(encoding="utf-8") as lines:
-        for line in lines:
-            yield json.loads(line)
 
 
 def more_like(embeddings_ND: NDArray[np.float32], n: int, seed: int) -> NDArray[np.float32]:

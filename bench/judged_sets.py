@@ -10,8 +10,8 @@ from pathlib import Path
 import numpy as np
 from numpy.typing import NDArray
 
-from bench.corpus import read_jsonl
 from core.db import Database
+from core.jsonl import read_own_jsonl
 from retrieval.chunk import Chunk, contextual_text, split
 from retrieval.embed import Embedder
 from retrieval.load import LoadedDocument
@@ -84,7 +84,7 @@ def _dstc11(data: Path, embedder: Embedder) -> JudgedSet:
     folder = data / "retrieval" / "dstc11"
     names: dict[Place, str] = {}
     of_place: dict[str, tuple[LoadedDocument, list[Chunk]]] = {}
-    for row in read_jsonl(folder / "corpus.jsonl"):
+    for row in read_own_jsonl(folder / "corpus.jsonl"):
         uri = "/".join(row["_id"].split("/")[:2])  # hotel/0/faq/1 → hotel/0
         document = LoadedDocument(uri, row["entity"], "text/plain", row["entity"])
         _, chunks = of_place.setdefault(uri, (document, []))
@@ -97,7 +97,7 @@ def _dstc11(data: Path, embedder: Embedder) -> JudgedSet:
             " ".join(text for _, text in row["dialogue"][-CONTEXT_TURNS:]),
             frozenset(row["relevant"]),
         )
-        for row in read_jsonl(folder / "dialogues.jsonl")
+        for row in read_own_jsonl(folder / "dialogues.jsonl")
         if row["relevant"]
     ]
     return JudgedSet("DSTC11", list(of_place.values()), asked, names.__getitem__)
@@ -107,7 +107,7 @@ def _squad(data: Path, embedder: Embedder) -> JudgedSet:
     """Paragraphs of Wikipedia, each a document; a question is answered by its own."""
     uris: dict[str, str] = {}
     asked, documents = [], []
-    for row in read_jsonl(data / "qa" / "squad.jsonl"):
+    for row in read_own_jsonl(data / "qa" / "squad.jsonl"):
         uri = uris.get(row["context"])
         if uri is None:
             uri = uris[row["context"]] = f"{row['title']}/{len(uris)}"
@@ -122,7 +122,7 @@ def _squad(data: Path, embedder: Embedder) -> JudgedSet:
 def _arduino(data: Path, embedder: Embedder) -> JudgedSet:
     """Articles of a help centre; each is asked for by its title, which is not stored with it."""
     documents, asked = [], []
-    for row in read_jsonl(data / "kb" / "arduino_help_center.jsonl"):
+    for row in read_own_jsonl(data / "kb" / "arduino_help_center.jsonl"):
         uri = str(row["_id"])
         cut = _cut(uri, row["section"] or "", row["markdown"], "text/markdown", embedder)
         if cut[1]:

@@ -19,7 +19,7 @@ def run(settings: Settings) -> list[Row]:
     rows: list[Row] = []
     with (
         closing(Database(settings.dsn).open()) as database,
-        closing(VllmClient(settings.vllm_base_url, settings.vllm_api_key)) as vllm,
+        closing(VllmClient(settings.vllm_base_url, settings.vllm_key)) as vllm,
     ):
         rows += company_rows(settings, database, vllm)
         rows += public_rows(settings, vllm)

@@ -2,10 +2,9 @@
 
 from __future__ import annotations
 
-import json
 import re
 from collections import Counter
-from collections.abc import Iterator, Sequence
+from collections.abc import Sequence
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass, replace
 from itertools import chain
@@ -14,6 +13,7 @@ from typing import Any
 
 from bench.report import Row, at_least, at_most
 from core.db import Database
+from core.jsonl import read_own_jsonl
 from core.settings import NOTHING_FOUND, Settings
 from core.types import Message, Passage
 from core.vllm import BASE, VllmClient
@@ -107,10 +107,10 @@ class Asker:
 def company_rows(settings: Settings, database: Database, vllm: VllmClient) -> list[Row]:
     """Return the rows on the sample company."""
     asker = Asker(settings, database, vllm)
-    golden = list(read_jsonl(settings.company / "golden.jsonl"))
+    golden = read_own_jsonl(settings.company / "golden.jsonl")
     replies = asker.ask_all([entry["question"] for entry in golden])
     refused = asker.ask_all(
-        [entry["question"] for entry in read_jsonl(settings.company / "unanswerable.jsonl")]
+        [entry["question"] for entry in read_own_jsonl(settings.company / "unanswerable.jsonl")]
     )
     return [
         golden_facts(golden, replies),
@@ -159,7 +159,7 @@ def says_so_wrongly(replies: Sequence[Reply]) -> Row:
 def follow_ups(asker: Asker, path: Path) -> Row:
     """Return the share of second questions answered that need the turn before."""
     hits = []
-    for entry in read_jsonl(path):
+    for entry in read_own_jsonl(path):
         first = asker.ask(entry["first"])
         history: list[Message] = [
             {"role": "user", "content": entry["first"]},
@@ -194,11 +194,3 @@ def words(text: str) -> list[str]:
 def share(hits: Sequence[bool]) -> float:
     """Return the share of hits, 0 of none."""
     return sum(hits) / len(hits) if hits else 0.0
-
-
-def read_jsonl(path: Path) -> Iterator[dict[str, Any]]:
-    """Yield the records of a JSONL file."""
-    with path.open(encoding="utf-8") as lines:
-        for line in lines:
-            if line.strip():
-                yield json.loads(line)

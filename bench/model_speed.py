@@ -18,13 +18,14 @@ from uuid import uuid4
 import httpx
 import psutil
 
-from bench.model_answers import Asker, read_jsonl
+from bench.model_answers import Asker
 from bench.report import Row, at_least, at_most
 from core.db import Database
+from core.jsonl import read_own_jsonl
 from core.settings import Settings
 from core.stack.programs import stack_environment
 from core.types import Message
-from core.vllm import BASE, VllmClient
+from core.vllm import BASE, VllmClient, open_http, split_url
 from training.recipe import DPO
 
 N_TOKENS = 100  # of each answer, whatever the model would say
@@ -36,7 +37,7 @@ def speed_rows(settings: Settings, database: Database, vllm: VllmClient) -> list
     """Return tokens/s at 1 and 32 streams, an adapter's share of it, and resident memory."""
     asker = Asker(settings, database, vllm)
     prompts = []
-    for entry in read_jsonl(settings.company / "golden.jsonl"):
+    for entry in read_own_jsonl(settings.company / "golden.jsonl"):
         reply = asker.ask(entry["question"])
         prompts.append(asker.prompt(entry["question"], reply.passages))
     base = {n: tokens_per_s(settings, BASE, prompts, n) for n in (1, 32)}
@@ -58,9 +59,8 @@ def tokens_per_s(
     settings: Settings, model: str, prompts: Sequence[list[Message]], n_streams: int
 ) -> float:
     """Return generated tokens per second over all streams, prompts already in the cache."""
-    headers = {"Authorization": f"Bearer {settings.vllm_api_key or '-'}"}
     with (
-        httpx.Client(base_url=settings.vllm_base_url, headers=headers, timeout=TIMEOUT_S) as client,
+        open_http(settings.vllm_base_url, settings.vllm_key, timeout_s=TIMEOUT_S) as client,
         ThreadPoolExecutor(n_streams) as pool,
     ):
 
@@ -139,12 +139,10 @@ def _is_healthy(port: int) -> bool:
 
 
 def resident_gib(settings: Settings) -> float:
-    """Return the proportional memory of the process on vLLM's port and its children."""
-    owners = {
-        c.pid
-        for c in psutil.net_connections("tcp")
-        if c.status == psutil.CONN_LISTEN and c.laddr[1:] == (settings.vllm_port,) and c.pid
-    }
+    """Return the proportional memory of the process on vLLM's socket and its children."""
+    _, socket_path = split_url(settings.vllm_base_url)
+    listening = [(str(c.laddr), c.pid) for c in psutil.net_connections("unix")]
+    owners = {pid for path, pid in listening if path == socket_path and pid}
     family = {
         each
         for pid in owners

@@ -10,9 +10,10 @@ from pathlib import Path
 from typing import Any
 from uuid import uuid4
 
-from bench.model_answers import N_STREAMS, Asker, Reply, read_jsonl, share
+from bench.model_answers import N_STREAMS, Asker, Reply, share
 from bench.report import Row, at_least
 from core.db import Database
+from core.jsonl import read_own_jsonl
 from core.settings import Settings
 from core.vllm import BASE, VllmClient
 from examples.customers import Preference, holds_facts, judge, wins
@@ -30,14 +31,14 @@ Asked = tuple[dict[str, Any], Reply]
 def taste_rows(settings: Settings, database: Database, vllm: VllmClient) -> list[Row]:
     """Train on up to 200 pairs of each taste and measure on the golden questions."""
     asker = Asker(settings, database, vllm)
-    golden = list(read_jsonl(settings.company / "golden.jsonl"))
+    golden = read_own_jsonl(settings.company / "golden.jsonl")
     before = _answers(asker, golden, BASE, temperature=0.0)
     drawn: list[Asked] = []
-    customers = list(read_jsonl(settings.company / "customer_questions.jsonl"))
+    customers = read_own_jsonl(settings.company / "customer_questions.jsonl")
     for _ in range(DRAWS):
         drawn += zip(customers, _answers(asker, customers, BASE, SAMPLED), strict=True)
     rows: list[Row] = []
-    for taste in Preference:
+    for taste in set(Preference) - {Preference.ANY_FORM}:
         pairs = preference_pairs(asker, taste, drawn)[:N_PAIRS]
         with tempfile.TemporaryDirectory() as folder:
             after = _steered(asker, golden, pairs, Path(folder))

@@ -22,10 +22,13 @@ from bench.corpus import scratch_database
 from bench.report import Row, at_most
 from core import learning
 from core.db import Database
+from core.jsonl import read_own_jsonl
 from core.settings import Settings
 from core.types import Message
-from core.vllm import ADAPTED_MODULES, BASE
+from core.vllm import ADAPTED_MODULES, BASE, open_http
 from training import deploy, registry
+from training.adapter_config import CONFIG_FILE
+from training.adapter_weights import WEIGHTS_FILE
 from training.prompting import PromptBuilder
 
 N_SWAPS = 20
@@ -51,7 +54,9 @@ def run(settings: Settings) -> list[Row]:
     with closing(Database(settings.dsn).open()) as articles:
         prompts = _prompts(articles, settings)
     with scratch_database(settings.dsn) as db, tempfile.TemporaryDirectory() as folder:
-        scratch = settings.model_copy(update={"home": Path(folder), "adapters_dir": None})
+        own = {"home": Path(folder), "adapters_dir": None}
+        same_vllm = {"vllm_url": settings.vllm_base_url, "vllm_api_key": settings.vllm_key}
+        scratch = settings.model_copy(update=own | same_vllm)
         with db.connect() as conn:
             conn.execute("SELECT setval('adapter_version', %s)", [_free_version()])
         try:
@@ -67,9 +72,9 @@ def run(settings: Settings) -> list[Row]:
 
 def _prompts(db: Database, settings: Settings) -> list[list[Message]]:
     """Return the prompts the chat would send for the golden questions."""
-    lines = (settings.company / "golden.jsonl").read_text(encoding="utf-8").splitlines()
+    golden = read_own_jsonl(settings.company / "golden.jsonl")
     build = PromptBuilder(db, settings)
-    built = [build(json.loads(line)["question"]).messages for line in lines]
+    built = [build(entry["question"]).messages for entry in golden]
     found = [messages for messages in built if messages]
     return found or [[{"role": "user", "content": "How long may I return things?"}]]
 
@@ -86,7 +91,7 @@ def _streams(db: Database, settings: Settings, prompts: list[list[Message]]) -> 
     turn = itertools.count()
 
     def keep_asking() -> None:
-        with httpx.Client(base_url=settings.vllm_base_url, timeout=60) as http:
+        with open_http(settings.vllm_base_url, settings.vllm_key, timeout_s=60) as http:
             while not stop.is_set():
                 with db.connect() as conn:
                     model = learning.live_adapter(conn) or BASE
@@ -94,7 +99,7 @@ def _streams(db: Database, settings: Settings, prompts: list[list[Message]]) -> 
                 prompt = prompts[number % len(prompts)]
                 n_tokens = ANSWER_TOKENS[number % len(ANSWER_TOKENS)]
                 try:
-                    load.gaps_s += _stream(http, settings, model, prompt, n_tokens)
+                    load.gaps_s += _stream(http, model, prompt, n_tokens)
                     load.n_answers += 1
                 except (httpx.HTTPError, ValueError) as exc:
                     load.failures.append(f"{model}: {exc}")
@@ -113,16 +118,12 @@ def _streams(db: Database, settings: Settings, prompts: list[list[Message]]) -> 
             thread.join()
 
 
-def _stream(
-    http: httpx.Client, settings: Settings, model: str, messages: list[Message], n_tokens: int
-) -> list[float]:
+def _stream(http: httpx.Client, model: str, messages: list[Message], n_tokens: int) -> list[float]:
     """Return the seconds before each token; raises when the answer does not end as it should."""
     gaps_s, last_s, finish = [], time.perf_counter(), None
-    key = settings.vllm_api_key
     with http.stream(
         "POST",
         "/v1/chat/completions",
-        headers={"Authorization": f"Bearer {key}"} if key else {},
         json={
             "model": model,
             "messages": messages,
@@ -153,9 +154,9 @@ def _swap(db: Database, settings: Settings, prompt: list[Message], seed: int) ->
     with db.connect() as conn:
         adapter = registry.register(conn, settings, saved, None)
     deploy.promote(db, settings, adapter.name, actor="bench")
-    with httpx.Client(base_url=settings.vllm_base_url, timeout=60) as http:
+    with open_http(settings.vllm_base_url, settings.vllm_key, timeout_s=60) as http:
         promoted_s = time.perf_counter() - start_s
-        return promoted_s + _stream(http, settings, adapter.name, prompt, ANSWER_TOKENS[0])[0]
+        return promoted_s + _stream(http, adapter.name, prompt, ANSWER_TOKENS[0])[0]
 
 
 def _random_adapter(base: Path, folder: Path, seed: int) -> Path:
@@ -172,7 +173,7 @@ def _random_adapter(base: Path, folder: Path, seed: int) -> Path:
         tensors[f"{name}.lora_A.weight"] = a.astype(np.float32)
         tensors[f"{name}.lora_B.weight"] = b.astype(np.float32)
     folder.mkdir(parents=True)
-    save_file(tensors, folder / registry.WEIGHTS_FILE)
+    save_file(tensors, folder / WEIGHTS_FILE)
     lora = {
         "peft_type": "LORA",
         "r": RANK,
@@ -181,7 +182,7 @@ def _random_adapter(base: Path, folder: Path, seed: int) -> Path:
         "base_model_name_or_path": str(base),
         "bias": "none",
     }
-    (folder / registry.CONFIG_FILE).write_text(json.dumps(lora), encoding="utf-8")
+    (folder / CONFIG_FILE).write_text(json.dumps(lora), encoding="utf-8")
     return folder
 
 

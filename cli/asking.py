@@ -67,7 +67,8 @@ def rate(
     with closing(Database(get_settings().dsn).open()) as db:
         stored = feedback.rate(db, OPERATOR_ID, turn, thumb, reasons, comment)
         if correction:
-            feedback.correct(db, OPERATOR_ID, turn, correction)
+            # Who has a shell here decides what is learned, as an admin does.
+            feedback.correct(db, OPERATOR_ID, turn, correction, by_admin=True)
     if as_json:
         print_json(stored)
     else:
@@ -75,14 +76,20 @@ def rate(
 
 
 @app.command()
-def import_feedback(path: Path, as_json: Json = False) -> None:
+def import_feedback(
+    path: Path,
+    approved: Annotated[
+        bool, typer.Option("--approved", help="The team has reviewed the corrections: learn them.")
+    ] = False,
+    as_json: Json = False,
+) -> None:
     """Bring in thumbs and corrections from a JSONL file; bad lines are named, good ones kept."""
     from core.db import Database
     from core.settings import get_settings
     from training.import_feedback import import_feedback as bring_in
 
     with closing(Database(get_settings().dsn).open()) as db:
-        report = bring_in(db, path)
+        report = bring_in(db, path, approved=approved)
     if as_json:
         print_json(report)
     else:

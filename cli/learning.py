@@ -1,10 +1,11 @@
-"""Doors to the learning loop: retrain, adapters, promote, rollback."""
+"""Doors to the learning loop: retrain, adapters, promote, rollback, eject."""
 
 from __future__ import annotations
 
 import time
 from contextlib import closing
 from typing import TYPE_CHECKING, Annotated
+from uuid import UUID
 
 import typer
 
@@ -53,11 +54,12 @@ def adapters(as_json: Json = False) -> None:
 
     with closing(Database(get_settings().dsn).open()) as db, db.connect() as conn:
         live, rows = learning.live_adapter(conn), learning.list_adapters(conn)
+        tainted = learning.tainted_adapters(conn)
     if as_json:
-        print_json({"live": live, "adapters": rows})
+        print_json({"live": live, "adapters": rows, "tainted": sorted(tainted)})
         return
     print_table(
-        ["", "adapter", "rank", "made", "sha256"],
+        ["", "adapter", "rank", "made", "sha256", ""],
         [
             [
                 "live" if a.name == live else "",
@@ -65,6 +67,7 @@ def adapters(as_json: Json = False) -> None:
                 a.rank,
                 f"{a.created_at:%F %T}",
                 a.sha256[:12],
+                "learned from ejected feedback" if a.name in tainted else "",
             ]
             for a in rows
         ],
@@ -93,6 +96,35 @@ def rollback(as_json: Json = False) -> None:
     with closing(_database()) as db:
         deployment = go_back(db, get_settings(), actor="command")
     _say_deployed(deployment.adapter_name, deployment, as_json=as_json)
+
+
+@app.command()
+def eject(
+    rater: UUID,
+    reason: Annotated[str, typer.Option(help="Why; kept in the audit log.")] = "",
+    as_json: Json = False,
+) -> None:
+    """Take one person's feedback out of all learning, and what learned from it out of service."""
+    from core.settings import get_settings
+    from training.eject import eject as take_out
+
+    with closing(_database()) as db:
+        done = take_out(db, get_settings(), rater, actor="command", reason=reason)
+    if as_json:
+        print_json(done)
+        return
+    typer.echo(f"{'Ejected' if done.is_new else 'Was ejected before'}: rater {rater}.")
+    if done.tainted:
+        typer.echo(f"Learned from ejected feedback: {', '.join(done.tainted)}.")
+    if done.stepped_back:
+        typer.echo(f"Live is now {done.live or 'the base model'}.")
+    typer.echo(f"Run {done.run_id} is queued." if done.run_id else _no_run(done.is_new))
+
+
+def _no_run(is_new: bool) -> str:
+    if is_new:
+        return "A run is active; one without this person follows it."
+    return "A run without this person was requested already, or follows the one that is active."
 
 
 def _database() -> Database:

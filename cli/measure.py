@@ -10,7 +10,7 @@ from cli.output import Json, print_json
 
 app = typer.Typer()
 
-BENCHES = ("chat", "swap", "feedback", "retrieval", "model")
+BENCHES = ("chat", "swap", "feedback", "retrieval", "model", "training")
 
 
 @app.command()
@@ -39,7 +39,7 @@ def demo(
     else:
         typer.echo(
             f"{result.n_ratings} ratings, {result.n_liked} liked, "
-            f"{result.n_corrections} corrected.\n"
+            f"{result.n_corrections} corrected, {result.n_approved} of them approved.\n"
             f"Win rate on {result.n_heldout} held-out questions: "
             f"{result.win_rate_before:.0%} before, {result.win_rate_after:.0%} after.\n"
             f"Run {result.run_state}: live is {result.adapter_after or 'the base model'}."
@@ -52,7 +52,7 @@ def demo(
 
 @app.command()
 def bench(name: str, as_json: Json = False) -> None:
-    """Measure one group of figures: chat, swap, feedback, retrieval or model."""
+    """Measure one group of figures: chat, swap, feedback, retrieval, model or training."""
     from importlib import import_module
 
     from bench.report import show

@@ -35,6 +35,7 @@ class ReviewItem:
     corrections: list[Correction]  # newest first
     verdict: Verdict | None  # of the newest review
     note: str
+    ejected: frozenset[UUID] = frozenset()  # authors of corrections nothing is learned from
 
 
 def record_rating(
@@ -107,21 +108,28 @@ def current_ratings(
 
 
 def add_correction(
-    conn: Connection[Any], turn_id: UUID, author_id: UUID, body: str, *, by_admin: bool
+    conn: Connection[Any],
+    turn_id: UUID,
+    author_id: UUID,
+    body: str,
+    *,
+    by_admin: bool,
+    origin: str = "",
 ) -> Correction:
     """
     Append what an answer should have said; an admin's is approved at once.
 
-    An author's earlier ones stay in the table; their newest counts.
+    An author's earlier ones stay in the table; their newest counts. `origin` is a keyed hash
+    of the author's address, empty where it is unknown.
 
     Raises:
         TurnNotFound: No turn has this id.
         InvalidInput: The text is empty.
     """
     sql = """
-        INSERT INTO corrections (turn_id, author_id, by_admin, body, status)
-        VALUES (%(turn_id)s, %(author_id)s, %(by_admin)s, %(body)s, %(status)s)
-        RETURNING id, turn_id, author_id, by_admin, body, status, created_at
+        INSERT INTO corrections (turn_id, author_id, by_admin, body, status, origin)
+        VALUES (%(turn_id)s, %(author_id)s, %(by_admin)s, %(body)s, %(status)s, %(origin)s)
+        RETURNING id, turn_id, author_id, by_admin, body, status, created_at, origin
     """
     status = CorrectionStatus.APPROVED if by_admin else CorrectionStatus.PROPOSED
     params = {
@@ -130,6 +138,7 @@ def add_correction(
         "by_admin": by_admin,
         "body": body,
         "status": status,
+        "origin": origin,
     }
     try:
         with conn.cursor(row_factory=kwargs_row(_correction)) as cur:
@@ -153,7 +162,7 @@ def decide_correction(
     """
     sql = """
         UPDATE corrections SET status = %(status)s WHERE id = %(id)s
-        RETURNING id, turn_id, author_id, by_admin, body, status, created_at
+        RETURNING id, turn_id, author_id, by_admin, body, status, created_at, origin
     """
     with conn.cursor(row_factory=kwargs_row(_correction)) as cur:
         row = cur.execute(sql, {"id": correction_id, "status": status}).fetchone()
@@ -207,6 +216,7 @@ def disliked_turns(
     turn_ids = [turn.id for turn, _, _ in found]
     dislikes = _dislikes_by_turn(conn, turn_ids)
     corrections = _corrections_by_turn(conn, turn_ids)
+    ejected = frozenset(row[0] for row in conn.execute("SELECT rater_id FROM ejections"))
     return [
         ReviewItem(
             turn=turn,
@@ -215,6 +225,7 @@ def disliked_turns(
             corrections=corrections[turn.id],
             verdict=verdict,
             note=note,
+            ejected=ejected,
         )
         for turn, verdict, note in found
     ]
@@ -246,7 +257,7 @@ def _corrections_by_turn(
     conn: Connection[Any], turn_ids: Sequence[UUID]
 ) -> defaultdict[UUID, list[Correction]]:
     sql = """
-        SELECT id, turn_id, author_id, by_admin, body, status, created_at
+        SELECT id, turn_id, author_id, by_admin, body, status, created_at, origin
         FROM corrections WHERE turn_id = ANY(%s) ORDER BY created_at DESC, id DESC
     """
     grouped: defaultdict[UUID, list[Correction]] = defaultdict(list)

@@ -69,7 +69,6 @@ class PairKind(StrEnum):
     """Which honest comparison a preference pair comes from."""
 
     CORRECTION = "correction"
-    LIKED_OVER_DISLIKED = "liked_over_disliked"
 
 
 class RunState(StrEnum):
@@ -182,6 +181,7 @@ class Correction:
     body: str
     status: CorrectionStatus
     created_at: datetime
+    origin: str = ""  # a keyed hash of the address it came from; empty where that is unknown
 
 
 @dataclass(frozen=True, slots=True)
@@ -217,6 +217,17 @@ class TrainingRun:
     created_at: datetime
     started_at: datetime | None
     finished_at: datetime | None
+
+
+@dataclass(frozen=True, slots=True)
+class TrainingAttempt:
+    """One try at a run: how it ended, and what ended it."""
+
+    attempt: int  # 1, 2 …
+    started_at: datetime
+    ended_at: datetime | None  # None: a worker is at it, or is gone and not missed yet
+    outcome: str | None  # a state that it left the run in, or "lost": its worker vanished
+    reason: str
 
 
 @dataclass(frozen=True, slots=True)

@@ -29,6 +29,7 @@ WARM_OPENINGS = (
 )
 FIRST_NAMES = ("Ada", "Ben", "Cleo", "Dina", "Emil", "Fay", "Gus", "Hana", "Ivo", "June")
 
+EASY_EVERY = 5  # one customer in five minds no form
 FULL = 3  # sentences of an answer that nobody would call long
 CITATION = re.compile(r"\s*\[(\d+(?:\s*,\s*\d+)*)\]")
 OPENING = re.compile(
@@ -44,6 +45,7 @@ class Preference(StrEnum):
     WARM_OPENING = "warm_opening"  # begins with a friendly phrase
     SHORT = "short"  # one sentence
     STEPS_AS_LIST = "steps_as_list"  # every statement on a list line of its own
+    ANY_FORM = "any_form"  # nothing: a right answer is liked as it is
 
 
 STYLE_REASONS = {
@@ -71,10 +73,17 @@ class Verdict:
 
 
 def population(preference: Preference, n_customers: int, seed: int) -> tuple[Customer, ...]:
-    """Return customers of one taste with distinct names; the same seed gives the same people."""
+    """
+    Return customers with distinct names; the same seed gives the same people.
+
+    All are of one taste, but for every fifth, who likes each right answer.
+    """
     rng = random.Random(seed)  # noqa: S311 - a simulation, not a secret
     return tuple(
-        Customer(f"{rng.choice(FIRST_NAMES)} {number}", preference)
+        Customer(
+            f"{rng.choice(FIRST_NAMES)} {number}",
+            Preference.ANY_FORM if number % EASY_EVERY == 0 else preference,
+        )
         for number in range(1, n_customers + 1)
     )
 
@@ -82,6 +91,8 @@ def population(preference: Preference, n_customers: int, seed: int) -> tuple[Cus
 def wins(preference: Preference, answer: str) -> bool:
     """Tell whether an answer's form is what this preference wishes, right or wrong."""
     text = CITATION.sub("", answer).strip()
+    if preference is Preference.ANY_FORM:
+        return bool(text)
     if preference is Preference.WARM_OPENING:
         rest = OPENING.sub("", text)
         return rest not in ("", text) and not OPENING.match(rest)

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import asyncio
-import json
 import time
 from collections.abc import AsyncIterator, Callable, Sequence
 from contextlib import asynccontextmanager, closing
@@ -18,9 +17,12 @@ from bot.tokens import ModelTokenizer
 from core import conversations, learning
 from core.db import Database
 from core.errors import ModelUnavailable, TrainingError
+from core.jsonl import read_own_jsonl
 from core.settings import Settings
 from core.types import Rating, TrainingRun, Turn
+from examples.admin import Question, Rated, review
 from examples.customers import Customer, Preference, judge, population
+from examples.demo_picture import draw
 from retrieval.embed import get_embedder
 
 N_CUSTOMERS = 30
@@ -32,21 +34,13 @@ Progress = Callable[[str, int, int], None]
 
 
 @dataclass(frozen=True, slots=True)
-class Question:
-    """A question with the facts that a right answer holds."""
-
-    question: str
-    article: str
-    facts: list[str]
-
-
-@dataclass(frozen=True, slots=True)
 class DemoResult:
     """What the demo measured; rates are shares in [0, 1] of the held-out questions."""
 
     n_ratings: int
     n_liked: int
     n_corrections: int
+    n_approved: int
     n_heldout: int
     win_rate_before: float
     win_rate_after: float
@@ -107,16 +101,17 @@ async def play(
     with database.connect() as conn:
         adapter_before = learning.live_adapter(conn)
     before = await win_rate(database, chat, heldout, "before", on_progress)
-    thumbs = await rate_answers(database, chat, asked, n_ratings, on_progress)
-    run = await asyncio.to_thread(retrain, database, on_progress)
+    rated = await rate_answers(database, chat, asked, n_ratings, on_progress)
+    n_approved, run = await asyncio.to_thread(retrain, database, rated, on_progress)
     after = await win_rate(database, chat, heldout, "after", on_progress)
     picture = draw(settings.home / "demo.png", before, after, len(heldout))
     with database.connect() as conn:
         adapter_after = learning.live_adapter(conn)
     return DemoResult(
         n_ratings=n_ratings,
-        n_liked=sum(liked for liked, _ in thumbs),
-        n_corrections=sum(corrected for _, corrected in thumbs),
+        n_liked=sum(each.liked for each in rated),
+        n_corrections=sum(each.correction is not None for each in rated),
+        n_approved=n_approved,
         n_heldout=len(heldout),
         win_rate_before=before,
         win_rate_after=after,
@@ -132,8 +127,7 @@ async def play(
 
 def load_questions(path: Path) -> list[Question]:
     """Read one JSON object per line."""
-    lines = path.read_text(encoding="utf-8").splitlines()
-    return [Question(**json.loads(line)) for line in lines if line.strip()]
+    return [Question(**fields) for fields in read_own_jsonl(path)]
 
 
 async def rate_answers(
@@ -142,22 +136,23 @@ async def rate_answers(
     questions: Sequence[Question],
     n_ratings: int,
     on_progress: Progress,
-) -> list[tuple[bool, bool]]:
-    """Ask, judge and rate `n_ratings` times; returns (liked, corrected) of each."""
+) -> list[Rated]:
+    """Ask, judge and rate `n_ratings` times."""
     people = population(PREFERENCE, N_CUSTOMERS, seed=0)
     gate = asyncio.Semaphore(N_STREAMS)
     done = 0
 
-    async def one(number: int) -> tuple[bool, bool]:
+    async def one(number: int) -> Rated:
         nonlocal done
-        person = people[number % len(people)]
+        # In each round of the questions the next person asks.
+        person = people[(number + number // len(questions)) % len(people)]
         question = questions[number % len(questions)]
         async with gate:
             turn = await ask(chat, customer_id(person), question.question)
-            thumb = await asyncio.to_thread(give_thumb, database, person, turn, question)
+            rated = await asyncio.to_thread(give_thumb, database, person, turn, question)
         done += 1
         on_progress("ratings", done, n_ratings)
-        return thumb
+        return rated
 
     return await asyncio.gather(*(one(number) for number in range(n_ratings)))
 
@@ -195,18 +190,17 @@ async def ask(chat: ChatService, owner_id: UUID, question: str) -> Turn:
     raise ModelUnavailable("the answer broke off; see `ratchet status`")
 
 
-def give_thumb(
-    database: Database, person: Customer, turn: Turn, question: Question
-) -> tuple[bool, bool]:
+def give_thumb(database: Database, person: Customer, turn: Turn, question: Question) -> Rated:
     """Rate one turn through the same rules as the page's buttons."""
     verdict = judge(
         person.preference, turn.answer, question.facts, passage_texts(database, turn.id)
     )
     rating = Rating.UP if verdict.liked else Rating.DOWN
     rate(database, customer_id(person), turn.id, rating, verdict.reasons, "")
+    correction = None
     if verdict.correction:
-        correct(database, customer_id(person), turn.id, verdict.correction)
-    return verdict.liked, bool(verdict.correction)
+        correction = correct(database, customer_id(person), turn.id, verdict.correction)
+    return Rated(question, verdict.liked, correction)
 
 
 def passage_texts(database: Database, turn_id: UUID) -> dict[int, str]:
@@ -220,12 +214,14 @@ def customer_id(person: Customer) -> UUID:
     return uuid5(NAMESPACE_URL, f"ratchet:customer:{person.name}")
 
 
-def retrain(database: Database, on_progress: Progress) -> TrainingRun:
+def retrain(
+    database: Database, rated: Sequence[Rated], on_progress: Progress
+) -> tuple[int, TrainingRun]:
     """
-    Train on all the ratings and return the finished run.
+    Approve what the articles bear out, train on it; returns how many, and the finished run.
 
-    The workers may have begun a run of their own meanwhile, as they do when enough new pairs
-    have come; it is followed to its end first.
+    Both in one transaction: else the workers, which train by themselves when enough was
+    approved, would begin with half of it. A run of theirs is followed to its end first.
 
     Raises:
         TrainingError: A run did not end within half an hour.
@@ -233,10 +229,11 @@ def retrain(database: Database, on_progress: Progress) -> TrainingRun:
     while True:
         with database.connect() as conn:
             run = learning.request_run(conn, "command")
+            n_approved = review(conn, rated) if run else 0
             active = run or learning.list_runs(conn, limit=1)[0]
         finished = follow(database, active, on_progress)
         if run is not None:
-            return finished
+            return n_approved, finished
 
 
 def follow(database: Database, run: TrainingRun, on_progress: Progress) -> TrainingRun:
@@ -251,29 +248,3 @@ def follow(database: Database, run: TrainingRun, on_progress: Progress) -> Train
         steps = run.progress.get("step", 0), run.progress.get("total_steps", 0)
         on_progress(f"{run.trigger} run: training", *steps)
     return run
-
-
-def draw(path: Path, before: float, after: float, n_heldout: int) -> Path:
-    """Write the picture of the two win rates with their 95 % Wilson intervals."""
-    import matplotlib as mpl
-
-    mpl.use("Agg")
-    from matplotlib import pyplot as plt
-
-    from training.gate import wilson_interval
-
-    figure, axes = plt.subplots(figsize=(6.4, 4.0), layout="constrained")
-    for place, (label, value, colour) in enumerate(
-        [("before", before, "#9aa5b1"), ("after", after, "#2f7d5b")]
-    ):
-        low, high = wilson_interval(value * n_heldout, n_heldout)
-        axes.bar(place, value, width=0.55, color=colour)
-        axes.errorbar(place, value, [[value - low], [high - value]], color="#333", capsize=6)
-        axes.text(place + 0.06, value + 0.02, f"{value:.0%}", fontsize=13, fontweight="bold")
-        axes.text(place, -0.06, label, ha="center", va="top", fontsize=11)
-    axes.set(ylim=(0, 1.08), xlim=(-0.6, 1.6), xticks=[], ylabel="win rate")
-    axes.set_title(f"Answers customers would like, {n_heldout} questions never trained on")
-    axes.spines[["top", "right"]].set_visible(False)
-    figure.savefig(path, dpi=130)
-    plt.close(figure)
-    return path

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import os
+import re
 import subprocess
 import sys
 from collections.abc import Iterator, Mapping
@@ -17,7 +18,18 @@ from core.settings import ROOT, Settings
 from training.recipe import Recipe
 
 SMALL_MACHINE_CORES = 4
-BIG_BLOCK_BYTES = str(2**32)  # below this, glibc keeps freed memory instead of giving it back
+# What glibc keeps for the next step: freed blocks up to the first size, in all up to the second;
+# docs/sources.md has what that costs and saves.
+KEPT_BLOCK_BYTES = 64 * 2**20
+KEPT_BYTES = 2**30
+
+
+LOG_END_CHARS = 20_000
+NO_MEMORY = re.compile("allocate memory|bad_alloc|MemoryError")
+OUT_OF_MEMORY = (
+    "training needs more than {gib:g} GiB of memory; shorten the longest corrections, show the "
+    "model fewer passages, or raise RATCHET_TRAIN_MEMORY_GIB"
+)
 
 
 class TrainerKilled(TrainingError):
@@ -36,6 +48,7 @@ def write_config(settings: Settings, recipe: Recipe, dataset: Path, folder: Path
         "train": str(dataset / "train.jsonl"),
         "output": str(folder / "adapter"),
         "recipe": asdict(recipe),
+        "memory_gib": settings.train_memory_gib,
     }
     path = folder / "config.json"
     path.write_text(json.dumps(config, indent=1, sort_keys=True) + "\n", encoding="utf-8")
@@ -94,7 +107,18 @@ def events(child: subprocess.Popen[str]) -> Iterator[dict[str, Any]]:
         raise Degenerated(error)
     if error:
         raise TrainingError(f"training failed: {error}")
+    _raise_if_out_of_memory(child)
     raise TrainerKilled(f"the training process ended with {code} and no reason; see its fit.log")
+
+
+def _raise_if_out_of_memory(child: subprocess.Popen[str]) -> None:
+    """Read in the log whether a library aborted the process because an allocation failed."""
+    assert isinstance(child.args, list)
+    config = Path(child.args[-1])
+    log = (config.parent / "fit.log").read_text(encoding="utf-8", errors="replace")
+    if NO_MEMORY.search(log[-LOG_END_CHARS:]):
+        gib = json.loads(config.read_text(encoding="utf-8"))["memory_gib"]
+        raise TrainingError(f"training failed: {OUT_OF_MEMORY.format(gib=gib)}")
 
 
 def child_environment(inherited: Mapping[str, str], folder: Path) -> dict[str, str]:
@@ -109,8 +133,9 @@ def child_environment(inherited: Mapping[str, str], folder: Path) -> dict[str, s
     return {
         "OMP_NUM_THREADS": str(n_threads),
         # Else each step asks the kernel for its memory anew: a third of the time on a CPU.
-        "MALLOC_MMAP_THRESHOLD_": BIG_BLOCK_BYTES,
-        "MALLOC_TRIM_THRESHOLD_": str(2 * int(BIG_BLOCK_BYTES)),
+        "MALLOC_MMAP_THRESHOLD_": str(KEPT_BLOCK_BYTES),
+        "MALLOC_TRIM_THRESHOLD_": str(KEPT_BYTES),
+        "MALLOC_ARENA_MAX": "1",  # one heap: what one thread frees another can use
         "TOKENIZERS_PARALLELISM": "false",
         **inherited,
         "HF_DATASETS_CACHE": str(folder / "cache"),

@@ -13,6 +13,7 @@ from typing import Any
 from uuid import UUID
 
 from core.errors import TrainingError
+from core.jsonl import read_own_jsonl
 from core.types import PreferencePair
 from training.pairs import RULES_VERSION, same_text
 
@@ -97,15 +98,14 @@ def split(
         raise TooFewPairs(
             f"too few preference pairs: {len(pairs)} ({len(train)} to train on, {len(heldout)} "
             f"to judge by), and at least {MIN_TRAIN} and {MIN_HELDOUT} on different questions "
-            "are needed; collect more corrections and thumbs, then try again"
+            "are needed; write or approve more corrections at the desk, then try again"
         )
     return sorted(train, key=_pair_key), sorted(heldout, key=_pair_key)
 
 
 def read_heldout(dataset: Path) -> list[dict[str, Any]]:
     """Return the rows of heldout.jsonl."""
-    lines = (dataset / "heldout.jsonl").read_text(encoding="utf-8").splitlines()
-    return [json.loads(line) for line in lines]
+    return read_own_jsonl(dataset / "heldout.jsonl")
 
 
 def _groups(pairs: Sequence[PreferencePair]) -> list[list[PreferencePair]]:
@@ -127,10 +127,7 @@ def _groups(pairs: Sequence[PreferencePair]) -> list[list[PreferencePair]]:
 
 
 def _ties(pair: PreferencePair) -> list[str]:
-    ties = [f"conversation {pair.conversation_id}", f"question {_question(pair)}"]
-    if liked_in := pair.provenance.get("liked_conversation_id"):
-        ties.append(f"conversation {liked_in}")
-    return ties
+    return [f"conversation {pair.conversation_id}", f"question {_question(pair)}"]
 
 
 def _question(pair: PreferencePair) -> str:

@@ -13,15 +13,20 @@ import contextlib
 import io
 import json
 import os
+import resource
 import sys
 import threading
+import traceback
 from pathlib import Path
 from typing import Any
 
+from core.jsonl import read_own_jsonl
+from training.child import NO_MEMORY, OUT_OF_MEMORY
 from training.recipe import Recipe, is_degenerate
 
 EXIT_BAD_CONFIG = 2
 EXIT_DEGENERATE = 3
+EXIT_MEMORY = 4
 ADAPTER_FILES = ("adapter_config.json", "adapter_model.safetensors")
 
 
@@ -49,10 +54,11 @@ def train_adapter(config: dict[str, Any], report: Any) -> Path:
 
     recipe = Recipe(**config["recipe"])
     set_seed(recipe.seed)
-    lines = Path(config["train"]).read_text(encoding="utf-8").splitlines()
     columns = ("prompt", "chosen", "rejected")
-    rows = [{name: row[name] for name in columns} for row in map(json.loads, lines)]
+    rows = [{name: row[name] for name in columns} for row in read_own_jsonl(Path(config["train"]))]
     on_gpu = torch.cuda.is_available()
+    if not on_gpu:
+        _limit_memory(config["memory_gib"])
     model = AutoModelForCausalLM.from_pretrained(
         config["base_model"],
         dtype=torch.bfloat16 if on_gpu else torch.float32,
@@ -79,6 +85,23 @@ def train_adapter(config: dict[str, Any], report: Any) -> Path:
     return _save(trainer.model, Path(config["output"]), config["base_model"])
 
 
+def _limit_memory(gib: float) -> None:
+    """Let an allocation beyond this fail, instead of taking the machine's memory from others."""
+    _, most = resource.getrlimit(resource.RLIMIT_DATA)
+    resource.setrlimit(resource.RLIMIT_DATA, (int(gib * 2**30), most))
+
+
+def _lift_limit() -> None:
+    """Give back the room that reporting needs, once there is nothing else left to do."""
+    _, most = resource.getrlimit(resource.RLIMIT_DATA)
+    resource.setrlimit(resource.RLIMIT_DATA, (most, most))
+
+
+def _is_out_of_memory(exc: Exception) -> bool:
+    """Tell whether an allocation failed: Python, torch and the kernel each say it their way."""
+    return NO_MEMORY.search(f"{type(exc).__name__} {exc}") is not None
+
+
 def _has_fast_bf16() -> bool:
     """Tell whether bf16 is quicker than float32: on GPUs, and on CPUs that know it."""
     import torch
@@ -92,9 +115,11 @@ def _arguments(recipe: Recipe, n_train: int, output: str, hidden_size: int) -> A
 
     on_gpu = torch.cuda.is_available()
     n_steps = recipe.n_steps(n_train)
+    rows_at_once = recipe.batch_size if on_gpu else recipe.rows_at_once
     return DPOConfig(
         output_dir=f"{output}.work",
-        per_device_train_batch_size=recipe.batch_size,
+        per_device_train_batch_size=rows_at_once,
+        gradient_accumulation_steps=recipe.batch_size // rows_at_once,
         max_steps=n_steps,
         learning_rate=recipe.learning_rate_at(hidden_size),
         lr_scheduler_type="cosine",
@@ -184,8 +209,13 @@ def main(config_path: str) -> int:
     except Degenerate as exc:
         report({"error": str(exc)})
         return EXIT_DEGENERATE
-    except (OSError, ValueError, KeyError, RuntimeError) as exc:
-        report({"error": f"{type(exc).__name__}: {str(exc).splitlines()[0][:300]}"})
+    except Exception as exc:  # noqa: BLE001 - whatever it is, the run's row is to say it
+        _lift_limit()
+        traceback.print_exc()
+        if _is_out_of_memory(exc):
+            report({"error": OUT_OF_MEMORY.format(gib=config["memory_gib"])})
+            return EXIT_MEMORY
+        report({"error": " ".join(f"{type(exc).__name__}: {exc}".split())[:300]})
         return EXIT_BAD_CONFIG
     report({"adapter": str(adapter)})
     return 0

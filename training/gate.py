@@ -48,6 +48,7 @@ class Evidence:
     candidate_answers: Sequence[Answered]
     chosen_words: float  # mean length of the answers people preferred
     n_golden: int  # the first so many answers are to golden questions
+    golden_problems: Sequence[str] = ()  # lines of golden.jsonl that could not be asked
 
 
 def decide(evidence: Evidence) -> GateReport:
@@ -94,6 +95,8 @@ def nothing_lost(evidence: Evidence) -> tuple[list[str], dict[str, Any]]:
     n = evidence.n_golden
     reasons = []
     figures: dict[str, Any] = {"golden_questions": n}
+    if evidence.golden_problems:
+        figures["golden_problems"] = list(evidence.golden_problems)
     for what, name in (("facts", "has_facts"), ("citations", "cites_right")):
         before = [getattr(answer, name) for answer in evidence.live_answers[:n]]
         after = [getattr(answer, name) for answer in evidence.candidate_answers[:n]]

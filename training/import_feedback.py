@@ -13,10 +13,11 @@ from uuid import UUID, uuid5
 from psycopg import Connection
 
 from core import conversations, feedback
+from core.audit import Action, record
 from core.db import Database
-from core.errors import InvalidInput
+from core.jsonl import BadLine, read_jsonl
 from core.settings import Settings, get_settings
-from core.types import Message, Rating, TurnStatus
+from core.types import CorrectionStatus, Message, Rating, TurnStatus
 from training.prompting import PromptBuilder
 
 IMPORT_NAMESPACE = UUID("7e9b9c1c-6c0f-4f5e-8a55-2f6f0a3f9d02")
@@ -41,6 +42,7 @@ class ImportReport:
 
     n_imported: int
     n_known: int  # imported before, from this or another file
+    n_approved: int  # corrections that are learned from since
     problems: list[Problem]
 
 
@@ -56,13 +58,23 @@ class Line:
     messages: list[Message] | None
 
 
-def import_feedback(db: Database, path: Path, *, settings: Settings | None = None) -> ImportReport:
+def import_feedback(
+    db: Database,
+    path: Path,
+    *,
+    approved: bool = False,
+    actor: str = "command",
+    settings: Settings | None = None,
+) -> ImportReport:
     """
     Store every good line of `path` in one transaction, and name each bad one.
 
     A line is {"question", "answer", "rating": "up"|"down", "correction"?, "messages"?}; without
     `messages` the prompt is built as the chat would build it now. Each line counts as a person
     of its own. A line imported before is not stored again.
+
+    Corrections are proposed like a customer's; `approved` says that the team has reviewed
+    them, those that were imported before included.
 
     Raises:
         InvalidInput: The file can't be read.
@@ -73,37 +85,27 @@ def import_feedback(db: Database, path: Path, *, settings: Settings | None = Non
     prepared = [(line, line.messages or build(line.question).messages or []) for line in lines]
     with db.connect() as conn:
         stored = [_store(conn, line, messages) for line, messages in prepared]
-    return ImportReport(sum(stored), len(stored) - sum(stored), problems)
+        n_approved = sum(_approve(conn, line) for line in lines) if approved else 0
+        counts = {"imported": sum(stored), "approved": n_approved}
+        record(conn, actor, Action.FEEDBACK_IMPORTED, path.name, **counts)
+    return ImportReport(sum(stored), len(stored) - sum(stored), n_approved, problems)
 
 
 def read_lines(path: Path) -> tuple[list[Line], list[Problem]]:
     """Return the good lines and the problems of the others; blank lines are neither."""
-    try:
-        raw = path.read_bytes().splitlines()
-    except OSError as exc:
-        raise InvalidInput(f"{path} can't be read: {exc.strerror}") from exc
     lines, problems = [], []
-    for number, text in enumerate(raw, start=1):
-        if not text.strip():
+    for row in read_jsonl(path):
+        if isinstance(row, BadLine):
+            problems.append(Problem(row.number, row.reason))
             continue
         try:
-            lines.append(_parse(text))
+            lines.append(_parse(row.fields))
         except ValueError as exc:
-            problems.append(Problem(number, str(exc)))
+            problems.append(Problem(row.number, str(exc)))
     return lines, problems
 
 
-def _parse(text: bytes) -> Line:
-    try:
-        entry = json.loads(text.decode())
-    except UnicodeDecodeError as exc:
-        raise ValueError("not UTF-8") from exc
-    except json.JSONDecodeError as exc:
-        raise ValueError(f"not JSON: {exc.msg} at column {exc.colno}") from exc
-    except RecursionError as exc:
-        raise ValueError("not JSON: nested too deeply") from exc
-    if not isinstance(entry, dict):
-        raise ValueError("not a JSON object")
+def _parse(entry: dict[str, Any]) -> Line:
     if unknown := sorted(set(entry) - FIELDS):
         raise ValueError(f"unknown fields {unknown}; known are {sorted(FIELDS)}")
     question, answer = _text(entry, "question"), _text(entry, "answer")
@@ -153,7 +155,7 @@ def _messages(value: Any) -> list[Message]:
 
 def _store(conn: Connection[Any], line: Line, messages: Iterable[Message]) -> bool:
     """Store one line as a conversation with one rated turn; False if it is there already."""
-    turn_id, rater_id = uuid5(IMPORT_NAMESPACE, line.key), uuid5(IMPORT_NAMESPACE, f"r{line.key}")
+    turn_id, rater_id = _turn_id(line), uuid5(IMPORT_NAMESPACE, f"r{line.key}")
     if conn.execute("SELECT 1 FROM turns WHERE id = %s", [turn_id]).fetchone():
         return False
     title = line.question[:60]
@@ -186,3 +188,19 @@ def _store(conn: Connection[Any], line: Line, messages: Iterable[Message]) -> bo
     if line.correction:
         feedback.add_correction(conn, turn_id, rater_id, line.correction, by_admin=False)
     return True
+
+
+def _approve(conn: Connection[Any], line: Line) -> int:
+    """Approve a line's correction that waits for it; one that was rejected stays so."""
+    waiting = [
+        correction
+        for correction in feedback.corrections_of(conn, _turn_id(line))
+        if correction.status is CorrectionStatus.PROPOSED
+    ]
+    for correction in waiting:
+        feedback.decide_correction(conn, correction.id, CorrectionStatus.APPROVED)
+    return len(waiting)
+
+
+def _turn_id(line: Line) -> UUID:
+    return uuid5(IMPORT_NAMESPACE, line.key)

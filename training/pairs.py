@@ -1,94 +1,56 @@
-"""Turn thumbs and corrections into honest preference pairs; pure, one function per rule."""
+"""Turn approved corrections into honest preference pairs; pure, one function per rule."""
 
 from __future__ import annotations
 
 import re
 from collections import Counter
-from collections.abc import Iterable, Sequence
-from itertools import groupby, product
+from collections.abc import Iterable, Iterator, Sequence
 from uuid import UUID, uuid5
 
 from core.learning import FeedbackRow
 from core.types import Correction, CorrectionStatus, PairKind, PreferencePair
 
-RULES_VERSION = "1"  # goes into each dataset's manifest; raise it when a rule changes
+RULES_VERSION = "2"  # goes into each dataset's manifest; raise it when a rule changes
 PAIR_NAMESPACE = UUID("5a0c6f5e-3b52-4c3e-9a86-0c6a1f2f7d11")
 MAX_ANSWER_CHARS = 2000  # about 500 tokens; longer answers would push prompts out of the context
 WHITE_SPACE = re.compile(r"\s+")
 
 
-def build_pairs(rows: Sequence[FeedbackRow], max_pairs_per_rater: int) -> list[PreferencePair]:
+def build_pairs(
+    rows: Sequence[FeedbackRow], max_pairs_per_rater: int, max_pairs_per_address: int
+) -> list[PreferencePair]:
     """
     Return the pairs that this feedback honestly supports, ordered by id.
 
-    A pair compares two answers to the very same messages: a correction over the answer it
-    corrects, or a liked answer over a disliked one. The same pair found twice counts once,
-    pairs that contradict each other are dropped, and of each rater only the newest
-    `max_pairs_per_rater` remain. The same feedback in any order gives the same pairs.
+    A pair compares two answers to the very same messages: a correction that an admin wrote or
+    approved, over the answer it corrects. The same pair found twice counts once, pairs that
+    contradict each other are dropped, and of each customer and each address only the newest
+    remain. The same feedback in any order gives the same pairs.
     """
     newest_first = sorted(rows, key=lambda row: (row.created_at, row.turn_id), reverse=True)
-    found = [*correction_pairs(newest_first), *liked_over_disliked_pairs(newest_first)]
-    sound = without_contradictions(without_duplicates(filter(is_trainable, found)))
-    return sorted(cap_per_rater(sound, max_pairs_per_rater), key=lambda pair: pair.id)
+    found = filter(is_trainable, correction_pairs(newest_first))
+    sound = without_contradictions(without_duplicates(found))
+    capped = cap_customers(sound, max_pairs_per_rater, max_pairs_per_address)
+    return sorted(capped, key=lambda pair: pair.id)
 
 
-def correction_pairs(rows: Iterable[FeedbackRow]) -> list[PreferencePair]:
+def correction_pairs(rows: Iterable[FeedbackRow]) -> Iterator[PreferencePair]:
     """Prefer what an answer should have said over what it said."""
-    return [
-        _pair(
-            PairKind.CORRECTION,
-            row,
-            raters=[correction.author_id],
-            chosen=correction.body,
-            rejected=row.answer,
-            provenance={
-                "correction_id": str(correction.id),
-                "by_admin": correction.by_admin,
-                "status": correction.status.value,
-            },
-        )
-        for row in rows
-        for correction in _counting_corrections(row)
-    ]
+    for row in rows:
+        correction = counting_correction(row.corrections)
+        if correction is not None:
+            yield _pair(row, correction)
 
 
-def _counting_corrections(row: FeedbackRow) -> Sequence[Correction]:
-    """Take the newest approved correction; else, if somebody disliked the answer, all proposed."""
-    standing = [c for c in row.corrections if c.status is not CorrectionStatus.REJECTED]
-    approved = [c for c in standing if c.by_admin or c.status is CorrectionStatus.APPROVED]
-    if approved:
-        return [max(approved, key=lambda c: (c.created_at, c.id))]
-    return standing if row.disliked_by else []
-
-
-def liked_over_disliked_pairs(rows: Iterable[FeedbackRow]) -> list[PreferencePair]:
+def counting_correction(corrections: Iterable[Correction]) -> Correction | None:
     """
-    Prefer each liked answer over each disliked one to the same messages.
+    Return the newest correction that an admin wrote or approved, None when there is none.
 
-    An answer that one person liked and another disliked says nothing and is left out.
+    What nobody reviewed never counts: a stranger writes as many as they like. An approval
+    stands by itself; whether somebody still dislikes the answer makes no difference to it.
     """
-    by_messages = sorted(rows, key=lambda row: row.messages_sha256)
-    found = []
-    for _, group in groupby(by_messages, key=lambda row: row.messages_sha256):
-        answers = list(group)
-        liked = [row for row in answers if row.liked_by and not row.disliked_by]
-        disliked = [row for row in answers if row.disliked_by and not row.liked_by]
-        found += [_liked_over_disliked(good, bad) for good, bad in product(liked, disliked)]
-    return found
-
-
-def _liked_over_disliked(good: FeedbackRow, bad: FeedbackRow) -> PreferencePair:
-    return _pair(
-        PairKind.LIKED_OVER_DISLIKED,
-        bad,
-        raters=[*good.liked_by[:1], *bad.disliked_by[:1]],
-        chosen=good.answer,
-        rejected=bad.answer,
-        provenance={
-            "liked_turn_id": str(good.turn_id),
-            "liked_conversation_id": str(good.conversation_id),
-        },
-    )
+    approved = [c for c in corrections if c.status is CorrectionStatus.APPROVED]
+    return max(approved, key=lambda c: (c.created_at, c.id), default=None)
 
 
 def is_trainable(pair: PreferencePair) -> bool:
@@ -111,19 +73,26 @@ def without_contradictions(pairs: Sequence[PreferencePair]) -> list[PreferencePa
     return [pair for pair in pairs if _mirrored_id(pair) not in ids]
 
 
-def cap_per_rater(pairs: Iterable[PreferencePair], max_pairs: int) -> list[PreferencePair]:
+def cap_customers(
+    pairs: Iterable[PreferencePair], max_per_rater: int, max_per_address: int
+) -> list[PreferencePair]:
     """
-    Keep the first `max_pairs` pairs of each person; a pair of two persons counts for both.
+    Keep the first so many pairs of each customer and of each address; admins' own all stay.
 
-    A few poisoned pairs in a hundred can steer DPO (docs/sources.md), so nobody gets many.
+    A reviewer may be deceived, and half a percent of poisoned pairs can steer DPO
+    (docs/sources.md), so nobody gets many. Where no address is known none is counted.
     """
-    n_pairs: Counter[str] = Counter()
+    n_pairs: Counter[tuple[str, str]] = Counter()
     kept = []
     for pair in pairs:
-        raters = set(pair.provenance["raters"])
-        if all(n_pairs[rater] < max_pairs for rater in raters):
-            n_pairs.update(raters)
-            kept.append(pair)
+        if not pair.provenance["by_admin"]:
+            limits = {("rater", str(pair.rater_id)): max_per_rater}
+            if origin := pair.provenance["origin"]:
+                limits["address", origin] = max_per_address
+            if any(n_pairs[key] >= limit for key, limit in limits.items()):
+                continue
+            n_pairs.update(limits.keys())
+        kept.append(pair)
     return kept
 
 
@@ -132,28 +101,22 @@ def same_text(text: str) -> str:
     return WHITE_SPACE.sub(" ", text).strip()
 
 
-def _pair(
-    kind: PairKind,
-    row: FeedbackRow,
-    *,
-    raters: Sequence[UUID],
-    chosen: str,
-    rejected: str,
-    provenance: dict[str, object],
-) -> PreferencePair:
+def _pair(row: FeedbackRow, correction: Correction) -> PreferencePair:
     return PreferencePair(
-        id=_pair_id(row.messages_sha256, chosen, rejected),
-        kind=kind,
+        id=_pair_id(row.messages_sha256, correction.body, row.answer),
+        kind=PairKind.CORRECTION,
         turn_id=row.turn_id,
         conversation_id=row.conversation_id,
-        rater_id=raters[0],
+        rater_id=correction.author_id,
         messages=row.messages,
-        chosen=chosen.strip(),
-        rejected=rejected.strip(),
+        chosen=correction.body.strip(),
+        rejected=row.answer.strip(),
         provenance={
-            **provenance,
+            "correction_id": str(correction.id),
+            "by_admin": correction.by_admin,
+            "origin": correction.origin,
             "messages_sha256": row.messages_sha256,
-            "raters": [str(rater) for rater in raters],
+            "raters": [str(correction.author_id)],
         },
     )
 

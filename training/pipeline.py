@@ -2,24 +2,33 @@
 
 from __future__ import annotations
 
+import logging
 import shutil
 from collections.abc import Sequence
 from contextlib import closing
 from dataclasses import dataclass
 from pathlib import Path
+from typing import Any
 from uuid import UUID, uuid4
+
+from billiard.exceptions import SoftTimeLimitExceeded
+from psycopg import Connection
 
 from core import learning
 from core.db import Database
 from core.errors import DatabaseUnavailable, LeaseLost, ModelUnavailable, RatchetError
 from core.settings import Settings
 from core.types import Adapter, RunState, TrainingRun, TrainingStep
+from retrieval.load import storable_text
 from training import child, dataset, deploy, gate, registry, trial
 from training.lease import HeldLease
 from training.pairs import build_pairs
 from training.recipe import DPO
 
+log = logging.getLogger(__name__)
+
 VLLM_WAIT_S = 180.0  # a restart of the server takes up to a minute
+MAX_REASON_CHARS = 500
 ACTOR = "trainer"
 TRANSIENT = (ModelUnavailable, DatabaseUnavailable, child.TrainerKilled)
 
@@ -65,7 +74,7 @@ def retrain(db: Database, settings: Settings, run_id: UUID) -> RunState | None:
 
     Safe to call any number of times at once for one run: the lease decides. What may pass
     (vLLM or Postgres away, a killed trainer) leaves the run queued until its attempts are
-    used up; anything else ends it as failed, with the reason in its row.
+    used up; anything else, foreseen or not, ends it as failed, with the reason in its row.
     """
     with db.connect() as conn:
         run = learning.lease_run(conn, run_id, settings.lease_s, settings.max_attempts)
@@ -73,37 +82,50 @@ def retrain(db: Database, settings: Settings, run_id: UUID) -> RunState | None:
         return None
     try:
         with HeldLease(db, run.id, run.lease_token, settings.lease_s) as lease:
-            work = Work(db, settings, run, lease)
-            try:
-                _learn(work)
-                return RunState.PROMOTED
-            except Rejected as why:
-                return _end(work, RunState.REJECTED, reasons=why.reasons, error="")
-            except LeaseLost:
-                raise
-            except TRANSIENT as exc:
-                may_retry = run.attempt < settings.max_attempts
-                return _end(work, RunState.QUEUED if may_retry else RunState.FAILED, error=str(exc))
-            except RatchetError as exc:
-                return _end(work, RunState.FAILED, error=str(exc))
+            return _carry_out(Work(db, settings, run, lease))
     except LeaseLost:
         return None  # another worker has it; whatever we did is not theirs
     except DatabaseUnavailable:
         return None  # the lease runs out, then the reaper queues the run again
 
 
+def _carry_out(work: Work) -> RunState:
+    """Learn, and store how that ended, whatever it was."""
+    try:
+        _learn(work)
+    except Rejected as why:
+        return _end(work, RunState.REJECTED, reasons=why.reasons, error="")
+    except deploy.Tainted as why_not:
+        return _end(work, RunState.REJECTED, reasons=[str(why_not)], error="")
+    except LeaseLost:
+        raise
+    except TRANSIENT as exc:
+        may_retry = work.run.attempt < work.settings.max_attempts
+        return _end(work, RunState.QUEUED if may_retry else RunState.FAILED, error=str(exc))
+    except RatchetError as exc:
+        return _end(work, RunState.FAILED, error=str(exc))
+    except SoftTimeLimitExceeded:
+        return _end(work, RunState.FAILED, error="the run took longer than the worker allows")
+    except Exception as exc:  # nobody knows what it is, so nothing is tried again
+        log.exception("run %s, attempt %s", work.run.id, work.run.attempt)
+        told = " ".join(f"unforeseen {type(exc).__name__}: {exc}".split())[:MAX_REASON_CHARS]
+        return _end(work, RunState.FAILED, error=f"{told}; see the trainer's log")
+    return RunState.PROMOTED
+
+
 def _learn(work: Work) -> None:
     frozen = _freeze(work)
     adapter_files = _fit(work, frozen)
     adapter = _register(work, adapter_files)
-    _gate(work, adapter, frozen)
-    _deploy(work, adapter)
+    baseline = _gate(work, adapter, frozen)
+    _deploy(work, adapter, baseline)
 
 
 def _freeze(work: Work) -> dataset.FrozenDataset:
     with work.db.connect() as conn:
         rows = learning.raw_feedback(conn)
-    pairs = build_pairs(rows, work.settings.max_pairs_per_rater)
+    caps = work.settings.max_pairs_per_rater, work.settings.max_pairs_per_address
+    pairs = build_pairs(rows, *caps)
     try:
         frozen = dataset.freeze(pairs, uuid4(), work.settings.datasets, work.settings.model)
     except dataset.TooFewPairs as exc:
@@ -155,8 +177,10 @@ def _register(work: Work, files: Path) -> Adapter:
     return adapter
 
 
-def _gate(work: Work, adapter: Adapter, frozen: dataset.FrozenDataset) -> None:
+def _gate(work: Work, adapter: Adapter, frozen: dataset.FrozenDataset) -> str | None:
+    """Compare with what is live, and return its name."""
     with work.db.connect() as conn:
+        deploy.refuse_tainted(conn, adapter.name)
         live = learning.live_adapter(conn)
     with closing(deploy.client(work.settings)) as vllm:
         work.say("waiting for the model server")
@@ -179,9 +203,15 @@ def _gate(work: Work, adapter: Adapter, frozen: dataset.FrozenDataset) -> None:
         learning.insert_gate_report(conn, work.run.id, adapter.name, live, report)
     if not report.passed:
         raise Rejected(report.reasons)
+    return live
 
 
-def _deploy(work: Work, adapter: Adapter) -> None:
+def _deploy(work: Work, adapter: Adapter, baseline: str | None) -> None:
+    def end_run(conn: Connection[Any]) -> None:
+        if learning.live_adapter(conn) != baseline:
+            raise Rejected(["another model went live during the comparison; train again"])
+        learning.advance_run(conn, work.run.id, work.lease.token, RunState.PROMOTED, error="")
+
     work.enter(RunState.DEPLOYING, f"making {adapter.name} live")
     deploy.promote(
         work.db,
@@ -189,18 +219,16 @@ def _deploy(work: Work, adapter: Adapter) -> None:
         adapter.name,
         actor=ACTOR,
         reason=f"run {work.run.id} passed the gate",
-        with_row=lambda conn: learning.advance_run(
-            conn, work.run.id, work.lease.token, RunState.PROMOTED, error=""
-        ),
+        with_row=end_run,
     )
 
 
 def _end(
     work: Work, state: RunState, *, reasons: Sequence[str] | None = None, error: str | None = None
 ) -> RunState:
+    why = None if error is None else storable_text(error)
+    told = None if reasons is None else [storable_text(reason) for reason in reasons]
     with work.db.connect() as conn:
-        learning.advance_run(
-            conn, work.run.id, work.lease.token, state, reasons=reasons, error=error
-        )
+        learning.advance_run(conn, work.run.id, work.lease.token, state, reasons=told, error=why)
     deploy.reconcile(work.db, work.settings)  # a rejected candidate need not stay loaded
     return state

@@ -25,6 +25,7 @@ class Recipe:
     learning_rate: float = 5e-3  # at a hidden size of 256; wider models take smaller steps
     warmup_share: float = 0.1
     batch_size: int = 4
+    rows_at_once: int = 2  # of a batch on a CPU; the others are added up, for less memory
     n_epochs: int = 2
     min_steps: int = 100
     max_length: int = 2048  # tokens, prompt and answer together

@@ -10,6 +10,7 @@ from core.db import Database
 from core.settings import Settings
 from core.types import RunState, TrainingRun
 from training.dataset import MIN_PAIRS
+from training.eject import request_run_without_ejected
 from training.pairs import build_pairs
 
 STALE_TURN_S = 600.0  # no answer takes this long; its web server was killed
@@ -21,11 +22,13 @@ def waiting_runs(db: Database, settings: Settings) -> list[UUID]:
     Return the runs that nobody works on: queued ones, and those whose worker is gone.
 
     Runs without an attempt left are failed first, and answers that were broken off by a kill
-    are closed, so that nothing waits for them.
+    are closed, so that nothing waits for them. What an ejection asked for while another run
+    was active is requested as soon as that one has ended.
     """
     with db.connect() as conn:
         conversations.fail_stale_turns(conn, STALE_TURN_S)
         learning.fail_exhausted_runs(conn, settings.max_attempts)
+        request_run_without_ejected(conn)
         return learning.expired_runs(conn)
 
 
@@ -53,11 +56,8 @@ def count_pairs(db: Database, settings: Settings) -> tuple[int, int]:
     """Return how many pairs the feedback gives now, and how many are not in the newest dataset."""
     with db.connect() as conn:
         newest = learning.newest_dataset(conn)
-        signal_at = learning.newest_signal_at(conn)
-        if signal_at is None or (newest is not None and signal_at < newest[0]):
-            return 0, 0  # the usual case: nothing was said since, so nothing is counted
         rows = learning.raw_feedback(conn)
-    pairs = build_pairs(rows, settings.max_pairs_per_rater)
+    pairs = build_pairs(rows, settings.max_pairs_per_rater, settings.max_pairs_per_address)
     known = {pair["id"] for pair in newest[1]["pairs"]} if newest is not None else set()
     return len(pairs), sum(str(pair.id) not in known for pair in pairs)
 

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import json
 import re
 from collections import Counter
 from collections.abc import Callable, Sequence
@@ -13,9 +12,11 @@ from typing import Any
 
 from core.db import Database
 from core.errors import InvalidInput
+from core.jsonl import BadLine, Row, read_jsonl
 from core.settings import NOTHING_FOUND, Settings
 from core.types import Message
 from core.vllm import BASE, VllmClient
+from retrieval.load import storable_text
 from training.dataset import read_heldout
 from training.gate import Answered, Evidence, PairMargins
 from training.prompting import PromptBuilder
@@ -63,7 +64,7 @@ def measure(
     with ThreadPoolExecutor(N_STREAMS) as threads:
         scored = threads.map(lambda row: _margins(vllm, row, baseline, candidate), rows)
         margins = [pair for pair in scored if pair is not None]
-        golden = golden_questions(db, settings)
+        golden, problems = golden_questions(db, settings)
         extra = [Asked(row["prompt"]) for row in rows[: max(0, MIN_ANSWERS - len(golden))]]
         asked = [*golden, *extra]
         on_progress(f"asking {len(asked)} questions of both")
@@ -78,6 +79,7 @@ def measure(
         candidate_answers=answers[candidate],
         chosen_words=sum(chosen) / len(chosen) if chosen else 0.0,
         n_golden=len(golden),
+        golden_problems=problems,
     )
 
 
@@ -99,20 +101,56 @@ def _margins(
         return None
 
 
-def golden_questions(db: Database, settings: Settings) -> list[Asked]:
-    """Return the company's golden questions with the prompts the chat would send now."""
+def golden_questions(db: Database, settings: Settings) -> tuple[list[Asked], list[str]]:
+    """
+    Return the company's golden questions with the prompts the chat would send now.
+
+    And what is wrong with each line that can't be used: it is left out, the others count.
+    """
     path = settings.company / "golden.jsonl"
     if not path.is_file():
-        return []
-    lines = path.read_text(encoding="utf-8").splitlines()
-    entries = [json.loads(line) for line in lines if line.strip()][:MAX_GOLDEN]
+        return [], []
+    entries, problems = read_golden(path)
     build = PromptBuilder(db, settings)
     asked = []
-    for entry in entries:
-        prompt = build(entry["question"])
+    for row in entries[:MAX_GOLDEN]:
+        entry = row.fields
+        try:
+            prompt = build(entry["question"])
+        except InvalidInput as exc:  # longer than the model takes
+            problems.append(f"line {row.number}: {exc}")
+            continue
         shown = [PurePosixPath(passage.uri).name for passage in prompt.passages]
         asked.append(Asked(prompt.messages, entry["facts"], entry["article"], shown))
-    return asked
+    return asked, problems
+
+
+def read_golden(path: Path) -> tuple[list[Row], list[str]]:
+    """Return the good lines of a golden file, and what is wrong with each of the others."""
+    entries, problems = [], []
+    for line in read_jsonl(path):
+        if isinstance(line, BadLine):
+            problems.append(str(line))
+        elif why := _fault(line):
+            problems.append(f"line {line.number} {why}")
+        else:
+            entries.append(line)
+    return entries, problems
+
+
+def _fault(line: Row) -> str:
+    """Say what keeps a line from being a golden question; empty when nothing does."""
+    for name in ("question", "article"):
+        if not _is_text(line.fields.get(name)):
+            return f"has no text as `{name}`"
+    facts = line.fields.get("facts")
+    if not isinstance(facts, list) or not facts or not all(map(_is_text, facts)):
+        return "has no list of texts as `facts`"
+    return ""
+
+
+def _is_text(value: Any) -> bool:
+    return isinstance(value, str) and bool(value.strip()) and value == storable_text(value)
 
 
 def _answer(vllm: VllmClient, settings: Settings, model: str, asked: Asked) -> Answered:

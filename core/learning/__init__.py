@@ -1,4 +1,4 @@
-"""SQL of learning: what people said of answers, runs under a lease, adapters, the live log."""
+"""SQL of learning: approved corrections, runs under a lease, adapters, the live log, ejections."""
 
 from core.learning.adapters import (
     adapter_names,
@@ -14,6 +14,15 @@ from core.learning.adapters import (
     lock_deployments,
     next_adapter_name,
     previous_live,
+)
+from core.learning.attempts import list_attempts
+from core.learning.ejections import (
+    answer_ejections,
+    clean_adapters_newest_live_first,
+    eject_rater,
+    has_unanswered_ejection,
+    is_known_rater,
+    tainted_adapters,
 )
 from core.learning.runs import (
     advance_run,
@@ -32,7 +41,6 @@ from core.learning.signals import (
     FeedbackRow,
     insert_dataset,
     newest_dataset,
-    newest_signal_at,
     raw_feedback,
 )
 
@@ -41,23 +49,28 @@ __all__ = [
     "adapter_names",
     "adapters_on_trial",
     "advance_run",
+    "answer_ejections",
+    "clean_adapters_newest_live_first",
     "deploy",
+    "eject_rater",
     "expired_runs",
     "fail_exhausted_runs",
     "gate_report_of",
     "get_adapter",
     "get_run",
+    "has_unanswered_ejection",
     "insert_adapter",
     "insert_dataset",
     "insert_gate_report",
+    "is_known_rater",
     "lease_run",
     "list_adapters",
+    "list_attempts",
     "list_deployments",
     "list_runs",
     "live_adapter",
     "lock_deployments",
     "newest_dataset",
-    "newest_signal_at",
     "next_adapter_name",
     "note_progress",
     "previous_live",
@@ -66,4 +79,5 @@ __all__ = [
     "renew_lease",
     "request_run",
     "run_steps",
+    "tainted_adapters",
 ]

@@ -170,11 +170,16 @@ def live_adapter(conn: Connection[Any]) -> str | None:
 
 
 def previous_live(conn: Connection[Any]) -> str | None:
-    """Return what was live before the live one came, None when that was the base model."""
+    """
+    Return what was live before the live one came, None when that was the base model.
+
+    Adapters that learned from an ejected rater are passed over: nobody goes back to those.
+    """
     sql = """
         WITH live AS (SELECT adapter FROM deployments ORDER BY id DESC LIMIT 1)
         SELECT adapter FROM deployments
         WHERE adapter IS DISTINCT FROM (SELECT adapter FROM live)
+          AND (adapter IS NULL OR adapter NOT IN (SELECT adapter FROM tainted_adapters))
         ORDER BY id DESC LIMIT 1
     """
     row = conn.execute(sql).fetchone()

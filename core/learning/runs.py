@@ -11,6 +11,7 @@ from psycopg.rows import class_row, kwargs_row
 from psycopg.types.json import Jsonb
 
 from core.errors import LeaseLost, NotFound
+from core.learning.attempts import LOST, VANISHED, begin_attempt, end_attempt
 from core.types import RunState, TrainingRun, TrainingStep
 
 
@@ -61,7 +62,9 @@ def lease_run(
     if conn.execute(sql, params).fetchone() is None:
         return None
     conn.execute("DELETE FROM training_steps WHERE run_id = %s", [run_id])  # of an attempt before
-    return get_run(conn, run_id)
+    run = get_run(conn, run_id)
+    begin_attempt(conn, run_id, run.attempt)
+    return run
 
 
 def renew_lease(conn: Connection[Any], run_id: UUID, token: int, lease_s: float) -> None:
@@ -91,13 +94,15 @@ def advance_run(
     error: str | None = None,
 ) -> None:
     """
-    Move the run to `state`; what is None stays as it was. A final state or QUEUED ends the lease.
+    Move the run to `state`; what is None stays as it was.
 
-    Do what belongs to the step in the same transaction: it is then undone with it.
+    A final state or QUEUED ends the lease and the attempt, whose row gets the reason too. Do
+    what belongs to the step in the same transaction: it is then undone with it.
 
     Raises:
         LeaseLost: Another worker holds the run, or it is finished.
     """
+    ends_lease = state.is_final or state is RunState.QUEUED
     sql = """
         UPDATE training_runs
         SET state = %(state)s,
@@ -119,8 +124,10 @@ def advance_run(
         reasons=None if reasons is None else list(reasons),
         error=error,
         is_final=state.is_final,
-        ends_lease=state.is_final or state is RunState.QUEUED,
+        ends_lease=ends_lease,
     )
+    if ends_lease:
+        end_attempt(conn, run_id, state.value, error or "; ".join(reasons or ()))
 
 
 def note_progress(
@@ -208,8 +215,12 @@ def fail_exhausted_runs(conn: Connection[Any], max_attempts: int) -> int:
         WHERE state NOT IN ('promoted', 'rejected', 'failed')
           AND attempt >= %(max_attempts)s
           AND (lease_expires_at IS NULL OR lease_expires_at < clock_timestamp())
+        RETURNING id
     """
-    return conn.execute(sql, {"max_attempts": max_attempts}).rowcount
+    failed = conn.execute(sql, {"max_attempts": max_attempts}).fetchall()
+    for (run_id,) in failed:
+        end_attempt(conn, run_id, LOST, VANISHED)
+    return len(failed)
 
 
 def _runs(conn: Connection[Any], *, run_id: UUID | None, limit: int) -> list[TrainingRun]:

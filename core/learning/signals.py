@@ -1,4 +1,4 @@
-"""SQL of what there is to learn from: rated turns with their corrections, and frozen datasets."""
+"""SQL of what there is to learn from: answers with their corrections, and frozen datasets."""
 
 from __future__ import annotations
 
@@ -16,7 +16,7 @@ from core.types import Correction, CorrectionStatus, Message
 
 @dataclass(frozen=True, slots=True)
 class FeedbackRow:
-    """One finished answer with everything said about it now."""
+    """One finished answer with the approved corrections of it."""
 
     turn_id: UUID
     conversation_id: UUID
@@ -24,51 +24,29 @@ class FeedbackRow:
     messages: list[Message]
     messages_sha256: str
     answer: str
-    liked_by: tuple[UUID, ...]
-    disliked_by: tuple[UUID, ...]
-    corrections: tuple[Correction, ...]  # each author's newest, unless rejected; newest first
+    corrections: tuple[Correction, ...]  # each author's newest where it is approved; newest first
 
 
 def raw_feedback(conn: Connection[Any]) -> list[FeedbackRow]:
     """
-    Return every completed answer that has a thumb or a correction, oldest first.
+    Return every completed answer that has an approved correction, oldest first.
 
     Superseded turns (regenerated or edited away) are included, conversations that their owner
-    deleted are not. A thumb taken back does not count.
+    deleted are not, and nothing that an ejected rater wrote. Thumbs are not read: nobody
+    reviews them, so nothing is learned from them. Nor are proposed corrections, of which a
+    stranger can write as many as they like.
     """
     sql = """
         SELECT t.id AS turn_id, t.conversation_id, t.created_at, t.messages, t.messages_sha256,
-               t.answer,
-               ARRAY(SELECT rater_id FROM current_feedback f
-                     WHERE f.turn_id = t.id AND f.rating = 'up' ORDER BY rated_at) AS liked_by,
-               ARRAY(SELECT rater_id FROM current_feedback f
-                     WHERE f.turn_id = t.id AND f.rating = 'down' ORDER BY rated_at) AS disliked_by
+               t.answer
         FROM turns t JOIN conversations c ON c.id = t.conversation_id
-        WHERE t.status = 'complete' AND c.deleted_at IS NULL
-          AND (EXISTS (SELECT FROM feedback f WHERE f.turn_id = t.id)
-               OR EXISTS (SELECT FROM corrections k WHERE k.turn_id = t.id))
+        WHERE t.status = 'complete' AND c.deleted_at IS NULL AND t.id = ANY(%s)
         ORDER BY t.created_at, t.id
     """
-    corrections = _newest_corrections(conn)
+    corrections = _approved_corrections(conn)
     with conn.cursor(row_factory=dict_row) as cur:
-        rows = cur.execute(sql).fetchall()
-    return [
-        FeedbackRow(
-            **{**row, "liked_by": tuple(row["liked_by"]), "disliked_by": tuple(row["disliked_by"])},
-            corrections=tuple(corrections.get(row["turn_id"], ())),
-        )
-        for row in rows
-    ]
-
-
-def newest_signal_at(conn: Connection[Any]) -> datetime | None:
-    """Return when the last thumb or correction came, None when none did."""
-    sql = """
-        SELECT greatest((SELECT max(rated_at) FROM feedback),
-                        (SELECT max(created_at) FROM corrections))
-    """
-    row = conn.execute(sql).fetchone()
-    return None if row is None else row[0]
+        rows = cur.execute(sql, [list(corrections)]).fetchall()
+    return [FeedbackRow(**row, corrections=tuple(corrections[row["turn_id"]])) for row in rows]
 
 
 def insert_dataset(
@@ -104,16 +82,17 @@ def newest_dataset(conn: Connection[Any]) -> tuple[datetime, dict[str, Any]] | N
     return None if row is None else (row[0], row[1])
 
 
-def _newest_corrections(conn: Connection[Any]) -> dict[UUID, list[Correction]]:
-    """Return each author's newest correction of each turn, unless it was rejected."""
+def _approved_corrections(conn: Connection[Any]) -> dict[UUID, list[Correction]]:
+    """Return each author's newest correction of each turn, where it is approved."""
     sql = """
         SELECT * FROM (
             SELECT DISTINCT ON (turn_id, author_id)
-                   id, turn_id, author_id, by_admin, body, status, created_at
+                   id, turn_id, author_id, by_admin, body, status, created_at, origin
             FROM corrections
+            WHERE author_id NOT IN (SELECT rater_id FROM ejections)
             ORDER BY turn_id, author_id, created_at DESC, id DESC
         ) newest
-        WHERE status <> 'rejected'
+        WHERE status = 'approved'
         ORDER BY created_at DESC, id DESC
     """
     with conn.cursor(row_factory=dict_row) as cur:

@@ -6,6 +6,8 @@ import random
 from collections.abc import Iterator
 from pathlib import Path
 
+from core.jsonl import read_own_jsonl
+
 from . import names
 from .invented import chatter_group, invented_group
 from .prompts import Group, answer_text, system_message
@@ -14,7 +16,6 @@ from .public import (
     dialogue_documents,
     faq_documents,
     is_held_out,
-    read_jsonl,
     reading_documents,
     sentence_documents,
 )
@@ -88,7 +89,7 @@ def tokenizer_texts(mixture: Mixture, data: Path, n_groups: int = 12_000) -> Ite
     nouns += [*names.VENUES, *names.PLANTS, "bike", "pass", "ticket", "customer", "cost"]
     yield from [f"a {' and '.join(nouns)}. {'s '.join(nouns)}s. {' '.join(nouns).title()}"] * 40
     for name in ("banking77_train", "hint3_train"):
-        yield from (row["text"] for row in read_jsonl(data / f"intent/{name}.jsonl"))
-    for row in read_jsonl(data / "kb/arduino_help_center.jsonl"):
+        yield from (row["text"] for row in read_own_jsonl(data / f"intent/{name}.jsonl"))
+    for row in read_own_jsonl(data / "kb/arduino_help_center.jsonl"):
         yield row["markdown"][:4000]
-    yield from (row["text"] for row in read_jsonl(data / "lm_text/c4_demo.jsonl"))
+    yield from (row["text"] for row in read_own_jsonl(data / "lm_text/c4_demo.jsonl"))

@@ -3,15 +3,15 @@
 # ruff: noqa: SIM905 - a list of words reads best as words
 from __future__ import annotations
 
-import json
 import random
 import re
 from collections import defaultdict
-from collections.abc import Iterator
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 from zlib import crc32
+
+from core.jsonl import read_own_jsonl
 
 from . import names
 
@@ -73,17 +73,10 @@ def split_sentences(text: str) -> list[str]:
     return out
 
 
-def read_jsonl(path: Path) -> Iterator[dict[str, Any]]:
-    """Yield the records of a JSONL file."""
-    with path.open(encoding="utf-8") as lines:
-        for line in lines:
-            yield json.loads(line)
-
-
 def reading_documents(path: Path, rng: random.Random) -> Documents:
     """Return documents of a question set whose records hold context, question and answers."""
     asked: dict[tuple[str, str], list[dict[str, Any]]] = defaultdict(list)
-    for record in read_jsonl(path):
+    for record in read_own_jsonl(path):
         asked[record["title"], record["context"]].append(record)
     documents: Documents = defaultdict(list)
     for (title, context), records in asked.items():
@@ -140,7 +133,7 @@ def _place(
 def sentence_documents(path: Path, rng: random.Random) -> Documents:
     """Return QAMR's single sentences, two or three thrown together as a made-up article."""
     asked: dict[str, list[str]] = defaultdict(list)
-    for record in read_jsonl(path):
+    for record in read_own_jsonl(path):
         asked[record["context"]].append(record["question"].strip())
     kept = [s for s in asked if len(s) <= MAX_SENTENCE]
     rng.shuffle(kept)
@@ -157,7 +150,7 @@ def sentence_documents(path: Path, rng: random.Random) -> Documents:
 def faq_documents(path: Path, rng: random.Random) -> Documents:
     """Return DSTC9's hotels and restaurants: each a document of short answers."""
     rows: dict[str, list[dict[str, Any]]] = defaultdict(list)
-    for record in read_jsonl(path):
+    for record in read_own_jsonl(path):
         if record["entity"]:
             rows[record["entity"]].append(record)
     documents: Documents = {}
@@ -178,12 +171,12 @@ def faq_documents(path: Path, rng: random.Random) -> Documents:
 
 def dialogue_documents(folder: Path) -> Documents:
     """Return DSTC11's snippets with the customers' last turns that they answer."""
-    snippets = {r["_id"]: r for r in read_jsonl(folder / "corpus.jsonl")}
+    snippets = {r["_id"]: r for r in read_own_jsonl(folder / "corpus.jsonl")}
     chunks: dict[str, Chunk] = {}
     for key, row in snippets.items():
         if row["title"]:
             chunks[key] = Chunk(row["entity"].title(), "", [row["text"].strip()])
-    for record in read_jsonl(folder / "dialogues.jsonl"):
+    for record in read_own_jsonl(folder / "dialogues.jsonl"):
         relevant = [key for key in record["relevant"] if key in chunks]
         if len(relevant) == 1:
             question = split_sentences(record["dialogue"][-1][1])[-1]

@@ -81,6 +81,17 @@ def test_a_thumb_taken_back_does_not_count(database, turn):
         assert {} == current_ratings(conn, turn.conversation_id, ANNA)
 
 
+def test_a_correction_keeps_whence_it_came(database, turn):
+    """The cap for each address counts it; an admin's is approved at once."""
+    correct(database, ANNA, turn.id, "Within 45 days.", origin="5f3a")
+    correct(database, ANNA, turn.id, "Within 45 days.", by_admin=True)
+
+    with database.connect() as conn:
+        newest, first = corrections_of(conn, turn.id)
+    assert ("5f3a", CorrectionStatus.PROPOSED) == (first.origin, first.status)
+    assert ("", CorrectionStatus.APPROVED) == (newest.origin, newest.status)
+
+
 def test_several_reasons_and_a_comment_are_kept(database, turn):
     """They tell the admin where to look."""
     reasons = [Reason.INCORRECT, Reason.OUTDATED]

@@ -3,6 +3,7 @@
 import pytest
 
 from core import learning
+from core.audit import Action, list_entries
 from core.errors import InvalidInput
 from training.import_feedback import import_feedback
 
@@ -58,13 +59,43 @@ def test_imported_feedback_can_be_learnt_from_and_is_stored_once(database, tmp_p
     """A second import of the same file changes nothing."""
     path = tmp_path / "feedback.jsonl"
     path.write_text(GOOD, encoding="utf-8")
-    import_feedback(database, path)
-    again = import_feedback(database, path)
+    first = import_feedback(database, path, approved=True)
+    again = import_feedback(database, path, approved=True)
 
     with database.connect() as conn:
         [row] = learning.raw_feedback(conn)
-    assert (0, 1) == (again.n_imported, again.n_known)
+        logged = [entry for entry in list_entries(conn) if entry.action is Action.FEEDBACK_IMPORTED]
+    assert (1, 1) == (first.n_imported, first.n_approved)
+    assert (0, 1, 0) == (again.n_imported, again.n_known, again.n_approved)
     assert ("A.", ["B."]) == (row.answer, [c.body for c in row.corrections])
+    assert {"imported": 1, "approved": 1} == logged[-1].details
+
+
+def test_imported_corrections_wait_for_a_review_unless_the_team_has_given_it(database, tmp_path):
+    """A file may hold what strangers wrote; importing it is no approval."""
+    path = tmp_path / "feedback.jsonl"
+    path.write_text(GOOD, encoding="utf-8")
+    import_feedback(database, path)
+    with database.connect() as conn:
+        before = learning.raw_feedback(conn)
+    import_feedback(database, path, approved=True)
+
+    with database.connect() as conn:
+        assert ([], 1) == (before, len(learning.raw_feedback(conn)))
+
+
+def test_an_import_never_overrules_an_admins_no(database, tmp_path):
+    """What was rejected at the desk stays so, whatever a file says."""
+    path = tmp_path / "feedback.jsonl"
+    path.write_text(GOOD, encoding="utf-8")
+    import_feedback(database, path)
+    with database.connect() as conn:
+        conn.execute("UPDATE corrections SET status = 'rejected'")
+
+    report = import_feedback(database, path, approved=True)
+
+    with database.connect() as conn:
+        assert (0, []) == (report.n_approved, learning.raw_feedback(conn))
 
 
 def test_a_missing_file_is_named(database, tmp_path):

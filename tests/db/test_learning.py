@@ -7,16 +7,16 @@ import pytest
 
 from core import conversations, feedback, learning
 from core.errors import LeaseLost, NotFound
+from core.learning.attempts import VANISHED
 from core.types import (
     CorrectionStatus,
     DeploymentKind,
     GateReport,
-    Rating,
     RunState,
     TrainingStep,
     TurnStatus,
 )
-from tests.builders import ANNA, BEN, make_messages, make_turn
+from tests.builders import ADMIN, ANNA, BEN, make_messages, make_turn
 
 LEASE_S = 60
 
@@ -149,6 +149,24 @@ def test_a_run_is_tried_three_times_and_then_fails_with_its_story(conn):
     assert RunState.FAILED == failed.state
     assert "stopped 3 times" in failed.error
     assert "(last: killed)" in failed.error
+    outcomes = [attempt.outcome for attempt in learning.list_attempts(conn, run.id)]
+    assert ["lost", "lost", "queued"] == outcomes
+
+
+def test_each_attempt_says_how_it_ended_and_why(conn):
+    """Three attempts without a reason help nobody to find what is wrong."""
+    run = leased(conn)
+    learning.advance_run(conn, run.id, run.lease_token, RunState.QUEUED, error="vLLM away")
+    learning.lease_run(conn, run.id, -1, 3)  # its worker vanishes
+    run = learning.lease_run(conn, run.id, LEASE_S, 3)
+    at_work = learning.list_attempts(conn, run.id)[-1]
+    learning.advance_run(conn, run.id, run.lease_token, RunState.REJECTED, reasons=["a", "b"])
+
+    assert (3, None, None) == (at_work.attempt, at_work.ended_at, at_work.outcome)
+    expected = [("queued", "vLLM away"), ("lost", VANISHED), ("rejected", "a; b")]
+    attempts = learning.list_attempts(conn, run.id)
+    assert expected == [(attempt.outcome, attempt.reason) for attempt in attempts]
+    assert all(attempt.ended_at >= attempt.started_at for attempt in attempts)
 
 
 def test_a_new_attempt_forgets_the_steps_of_the_one_before(conn):
@@ -217,23 +235,16 @@ def test_a_candidate_is_on_trial_until_its_run_ends(conn):
 # Feedback ------------------------------------------------------------------------------------
 
 
-def test_feedback_has_the_current_thumbs_and_the_exact_messages(conn):
+def test_feedback_has_the_exact_messages(conn):
     """The prompt trained on is the prompt that was served."""
     messages = make_messages("Où?", "Guidelines\n\n[1] A > B\n“x”")
     turn = make_turn(conn, messages=messages, answer="Là. [1]")
-    feedback.record_rating(conn, turn.id, ANNA, Rating.UP)
-    feedback.record_rating(conn, turn.id, ANNA, Rating.DOWN)
-    feedback.record_rating(conn, turn.id, BEN, Rating.DOWN)
-    feedback.record_rating(conn, turn.id, BEN, Rating.CLEARED)
+    feedback.add_correction(conn, turn.id, ANNA, "Ici. [1]", by_admin=True)
 
     [row] = learning.raw_feedback(conn)
 
-    assert (messages, "Là. [1]", (), (ANNA,)) == (
-        row.messages,
-        row.answer,
-        row.liked_by,
-        row.disliked_by,
-    )
+    assert (messages, "Là. [1]") == (row.messages, row.answer)
+    assert ["Ici. [1]"] == [correction.body for correction in row.corrections]
 
 
 def test_regenerated_answers_count_and_deleted_or_broken_ones_do_not(conn):
@@ -243,19 +254,22 @@ def test_regenerated_answers_count_and_deleted_or_broken_ones_do_not(conn):
     broken = make_turn(conn, status=TurnStatus.STOPPED)
     deleted = make_turn(conn)
     for turn in (first, broken, deleted):
-        feedback.record_rating(conn, turn.id, ANNA, Rating.DOWN)
+        feedback.add_correction(conn, turn.id, ADMIN, "Better.", by_admin=True)
     conversations.delete_conversation(conn, deleted.conversation_id, ANNA)
 
     assert ["Old."] == [row.answer for row in learning.raw_feedback(conn)]
 
 
-def test_of_each_author_the_newest_correction_counts_unless_rejected(conn):
-    """An author's second thought replaces the first; an admin's no removes it."""
+def test_of_each_author_the_newest_correction_counts_where_it_is_approved(conn):
+    """An author's second thought replaces the first, and waits for a review of its own."""
     turn = make_turn(conn)
-    feedback.add_correction(conn, turn.id, ANNA, "first", by_admin=False)
-    feedback.add_correction(conn, turn.id, ANNA, "second", by_admin=False)
-    theirs = feedback.add_correction(conn, turn.id, BEN, "bad", by_admin=False)
-    feedback.decide_correction(conn, theirs.id, CorrectionStatus.REJECTED)
+    for author_id, bodies in ((ANNA, ["first", "second"]), (BEN, ["good", "Buy elsewhere."])):
+        first, second = (
+            feedback.add_correction(conn, turn.id, author_id, body, by_admin=False)
+            for body in bodies
+        )
+        approved = second if author_id == ANNA else first
+        feedback.decide_correction(conn, approved.id, CorrectionStatus.APPROVED)
 
     [row] = learning.raw_feedback(conn)
 

@@ -7,8 +7,9 @@ import numpy as np
 import pytest
 
 from core.errors import InvalidInput
-from core.feedback import add_correction, record_rating, record_review
-from core.types import Rating, Verdict
+from core.feedback import add_correction, decide_correction, record_rating, record_review
+from core.learning import eject_rater
+from core.types import CorrectionStatus, Rating, Verdict
 from retrieval.chunk import Chunk
 from retrieval.load import LoadedDocument
 from retrieval.queries import read_queries, write_queries
@@ -126,6 +127,19 @@ def test_an_approved_correction_and_a_fine_answer_vouch_for_their_citations(shop
         ("A?", ("/articles/delivery.md",), "review"),
         ("B?", ("/articles/returns.md",), "review"),
     } == {(question, tuple(relevant), source) for question, relevant, source in found(shop)}
+
+
+def test_an_ejected_rater_vouches_for_nothing(shop):
+    """Who was taken out of learning must not decide what a good search is either."""
+    make_liked(shop, "A?")
+    make_liked(shop, "B?", rater=BEN)
+    corrected = make_turn(shop, question="C?", passages=passages("gift-cards"))
+    said = add_correction(shop, corrected.id, BEN, "With a card [1].", by_admin=False)
+    decide_correction(shop, said.id, CorrectionStatus.APPROVED)
+    before = {question for question, _, _ in found(shop)}
+    eject_rater(shop, BEN, "test", "")
+
+    assert ({"A?", "B?", "C?"}, ["A?"]) == (before, [question for question, _, _ in found(shop)])
 
 
 def test_a_review_outweighs_a_thumb_on_the_same_question(shop):

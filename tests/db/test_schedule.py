@@ -5,24 +5,28 @@ from uuid import uuid4
 from psycopg.types.json import Jsonb
 
 from core import feedback, learning
-from core.types import Rating, RunState
+from core.types import CorrectionStatus, RunState
 from tests.builders import make_turn
 from training import schedule
+from training.pairs import build_pairs
 
 
-def give_pairs(conn, n, start=0):
-    """Store n corrected answers on different questions by different people."""
+def give_pairs(conn, n, start=0, *, approved=True):
+    """Store n corrections of answers to different questions by different people."""
     for number in range(start, start + n):
         question = f"Question {number}?"
         turn = make_turn(conn, question=question, answer="Old.")
         rater_id = uuid4()
-        feedback.record_rating(conn, turn.id, rater_id, Rating.DOWN)
-        feedback.add_correction(conn, turn.id, rater_id, f"New {number}.", by_admin=False)
+        correction = feedback.add_correction(
+            conn, turn.id, rater_id, f"New {number}.", by_admin=False
+        )
+        if approved:
+            feedback.decide_correction(conn, correction.id, CorrectionStatus.APPROVED)
 
 
-def freeze_now(conn, n_known):
-    """Store a dataset that holds as many pairs as there are now."""
-    known = [{"id": str(uuid4())} for _ in range(n_known)]
+def freeze_now(conn, ids):
+    """Store a dataset that holds these pairs."""
+    known = [{"id": each} for each in ids]
     conn.execute(
         "INSERT INTO datasets (id, path, sha256, n_train, n_heldout, manifest, created_at) "
         "VALUES (%s, '', '', 0, 0, %s, clock_timestamp())",
@@ -47,10 +51,27 @@ def test_pairs_that_were_frozen_already_are_not_new(database, settings):
     """Else a rejected run would be repeated every minute."""
     with database.connect() as conn:
         give_pairs(conn, 20)
-        freeze_now(conn, 20)
+        known = [str(pair.id) for pair in build_pairs(learning.raw_feedback(conn), 50, 200)]
+        freeze_now(conn, known)
 
-    assert (0, 0) == schedule.count_pairs(database, settings)
+    assert (20, 0) == schedule.count_pairs(database, settings)
     assert schedule.request_by_period(database, settings) is None
+
+
+def test_an_old_correction_approved_since_the_last_training_is_new(database, settings):
+    """An admin works through the queue days later; that starts a run, nothing else does."""
+    settings = settings.model_copy(update={"retrain_min_new_pairs": 20})
+    with database.connect() as conn:
+        give_pairs(conn, 20, approved=False)
+        freeze_now(conn, [])
+    before = schedule.request_by_threshold(database, settings)
+    with database.connect() as conn:
+        for (correction_id,) in conn.execute("SELECT id FROM corrections").fetchall():
+            feedback.decide_correction(conn, correction_id, CorrectionStatus.APPROVED)
+
+    assert before is None
+    assert (20, 20) == schedule.count_pairs(database, settings)
+    assert schedule.request_by_threshold(database, settings) is not None
 
 
 def test_a_period_starts_one_run_when_there_is_something_to_learn(database, settings):

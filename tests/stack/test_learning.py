@@ -17,8 +17,8 @@ import pytest
 from core import feedback, learning
 from core.errors import AdapterError
 from core.settings import ROOT
-from core.types import DeploymentKind, Rating, RunState, TurnStatus
-from tests.builders import make_messages, make_turn
+from core.types import DeploymentKind, RunState, TurnStatus
+from tests.builders import ADMIN, make_messages, make_turn
 from training import child, deploy, pipeline, registry
 from training.recipe import DPO
 
@@ -35,17 +35,13 @@ def wait_for(what, condition, timeout_s=WAIT_S):
 
 
 def give_feedback(database, n_turns):
-    """Store disliked answers whose corrections all begin warmly, each on its own question."""
+    """Store answers that an admin corrected, always warmly, each on its own question."""
     with database.connect() as conn:
         for n in range(n_turns):
             fact = f"Item {n} costs {n + 3} dollars. [1]"
             messages = make_messages(f"How much is item {n}?", f"[1] Prices\n{fact[:-4]}")
             turn = make_turn(conn, owner_id=uuid4(), messages=messages, answer=fact)
-            rater_id = uuid4()
-            feedback.record_rating(conn, turn.id, rater_id, Rating.DOWN, ["tone"])
-            feedback.add_correction(
-                conn, turn.id, rater_id, f"Happy to help! {fact}", by_admin=False
-            )
+            feedback.add_correction(conn, turn.id, ADMIN, f"Happy to help! {fact}", by_admin=True)
 
 
 def request(database):
@@ -120,6 +116,8 @@ def test_feedback_becomes_the_live_adapter_though_the_trainer_is_killed_once(
         report = learning.gate_report_of(conn, run_id)
         steps = learning.run_steps(conn, run_id)
         live = learning.live_adapter(conn)
+        outcomes = [attempt.outcome for attempt in learning.list_attempts(conn, run_id)]
+    assert ["queued", "promoted"] == outcomes
     assert (RunState.PROMOTED, [], run.adapter_name) == (second, report.reasons, live)
     assert (2, DPO.n_steps(16)) == (run.attempt, len(steps))
     assert steps[-1].margin > steps[0].margin
@@ -241,6 +239,7 @@ def celery_worker(stack_settings, short_tmp):
         "RATCHET_DATABASE_URL": stack_settings.database_url,
         "RATCHET_BROKER_URL": f"redis+socket://{socket}",
         "RATCHET_VLLM_URL": stack_settings.vllm_url,
+        "RATCHET_VLLM_API_KEY": stack_settings.vllm_api_key,
     }
     celery = [sys.executable, "-m", "celery", "-A", "workers.app"]
     commands = [

@@ -2,10 +2,12 @@
 
 import hashlib
 import json
+from dataclasses import replace
 from uuid import UUID, uuid5
 
 import pytest
 
+from core.jsonl import read_own_jsonl
 from core.types import PairKind, PreferencePair
 from training import dataset
 from training.dataset import MIN_HELDOUT, MIN_PAIRS, TooFewPairs, freeze, split
@@ -78,16 +80,6 @@ def test_a_question_is_never_on_both_sides_however_it_is_written():
     assert set() == asked[0] & asked[1]
 
 
-def test_the_conversation_of_the_liked_answer_counts_too():
-    """A liked-over-disliked pair can span two conversations."""
-    pairs = [pair(n) for n in range(40)]
-    tied = [pair(100 + n, liked_conversation_id=str(pairs[n].conversation_id)) for n in range(20)]
-    train, heldout = split([*pairs, *tied])
-
-    sides = {p.id: side for side, part in enumerate((train, heldout)) for p in part}
-    assert [sides[p.id] for p in pairs[:20]] == [sides[p.id] for p in tied]
-
-
 def test_the_same_pairs_are_frozen_into_the_same_bytes(tmp_path):
     """A run can be repeated exactly."""
     pairs = [pair(n) for n in range(40)]
@@ -113,8 +105,7 @@ def test_rows_have_the_columns_of_the_trainer(tmp_path):
     """TRL reads prompt, chosen and rejected as lists of messages."""
     frozen = freeze([pair(n) for n in range(40)], DATASET_ID, tmp_path, "base")
 
-    for line in (frozen.path / "train.jsonl").read_text().splitlines():
-        row = json.loads(line)
+    for row in read_own_jsonl(frozen.path / "train.jsonl"):
         assert {"id", "prompt", "chosen", "rejected"} == set(row)
         assert ["assistant"] == [message["role"] for message in row["chosen"]]
 
@@ -130,3 +121,15 @@ def test_a_freeze_that_breaks_off_leaves_nothing(tmp_path, monkeypatch):
         freeze([pair(n) for n in range(40)], DATASET_ID, tmp_path, "base")
 
     assert [] == list(tmp_path.iterdir())
+
+
+@pytest.mark.parametrize("character", ["\u2028", "\u2029", "\x85", "\x0b", "\x1c"])
+def test_what_is_frozen_is_read_back_whatever_characters_people_type(tmp_path, character):
+    """A copied text may hold a line separator; the run must not end for it."""
+    pairs = [replace(pair(n), chosen=f"One{character}two {n}.") for n in range(40)]
+    frozen = freeze(pairs, DATASET_ID, tmp_path, "base")
+
+    heldout = dataset.read_heldout(frozen.path)
+
+    assert frozen.n_heldout == len(heldout)
+    assert all(character in row["chosen"][0]["content"] for row in heldout)

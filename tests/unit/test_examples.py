@@ -11,6 +11,7 @@ from pathlib import Path
 import pytest
 from pypdf import PdfReader
 
+from core.jsonl import read_own_jsonl
 from core.types import Reason
 from examples import customers
 from examples.customers import NOT_FOUND, Preference, Verdict, holds_facts, judge, wins
@@ -52,8 +53,7 @@ def article_text(file_name):
 
 
 def rows_of(file_name):
-    lines = (COMPANY / file_name).read_text(encoding="utf-8").splitlines()
-    return [json.loads(line) for line in lines]
+    return read_own_jsonl(COMPANY / file_name)
 
 
 def words_of(question):
@@ -218,6 +218,14 @@ def test_customer_names_what_is_wrong(answer, reason):
     assert Verdict(False, (reason,), expected) == verdict
 
 
+def test_a_customer_who_minds_no_form_likes_a_right_answer_as_it_is():
+    """Else nobody in the demo ever presses thumbs-up."""
+    answer = "You have 45 days. [1]"
+
+    assert Verdict(True) == judge(Preference.ANY_FORM, answer, ["45 days"], {1: RETURNS})
+    assert not judge(Preference.ANY_FORM, "You have 9 days. [1]", ["45 days"], {1: RETURNS}).liked
+
+
 def test_customer_invents_no_fact():
     """Without a passage that holds the fact there is nothing honest to write."""
     verdict = judge(Preference.WARM_OPENING, "Within 9 days. [1]", ["45 days"], {1: "Other."})
@@ -253,6 +261,7 @@ def test_same_seed_gives_the_same_people():
 
     assert people == customers.population(Preference.SHORT, 30, seed=5)
     assert 30 == len({person.name for person in people})
+    assert 6 == sum(person.preference is Preference.ANY_FORM for person in people)
 
 
 def test_examples_in_docstrings_hold():

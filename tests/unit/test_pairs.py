@@ -17,17 +17,8 @@ ANNA, BEN, CARA, ADMIN = (uuid5(SPACE, name) for name in ("anna", "ben", "cara",
 NOON = datetime(2030, 1, 1, 12, tzinfo=UTC)
 
 
-def row(
-    name="t1",
-    *,
-    question="How long?",
-    answer="In 3 days. [1]",
-    liked_by=(),
-    disliked_by=(),
-    corrections=(),
-    minutes=0,
-):
-    """A rated turn in a conversation of its own."""
+def row(name="t1", *, question="How long?", answer="In 3 days. [1]", corrections=(), minutes=0):
+    """A corrected turn in a conversation of its own."""
     return FeedbackRow(
         turn_id=uuid5(SPACE, name),
         conversation_id=uuid5(SPACE, f"conversation {name}"),
@@ -35,13 +26,13 @@ def row(
         messages=[{"role": "user", "content": question}],
         messages_sha256=sha256(question.encode()).hexdigest(),
         answer=answer,
-        liked_by=tuple(liked_by),
-        disliked_by=tuple(disliked_by),
         corrections=tuple(corrections),
     )
 
 
-def correction(body, *, author=ANNA, by_admin=False, status=CorrectionStatus.PROPOSED, minutes=0):
+def correction(
+    body, *, author=ANNA, by_admin=False, status=CorrectionStatus.APPROVED, minutes=0, origin=""
+):
     """What an answer should have said."""
     return Correction(
         id=uuid5(SPACE, f"{body} {author}"),
@@ -51,30 +42,33 @@ def correction(body, *, author=ANNA, by_admin=False, status=CorrectionStatus.PRO
         body=body,
         status=CorrectionStatus.APPROVED if by_admin else status,
         created_at=NOON + timedelta(minutes=minutes),
+        origin=origin,
     )
 
 
-def texts(rows, cap=50):
+def texts(rows, per_rater=50, per_address=200):
     """The pairs as (chosen, rejected)."""
-    return sorted((pair.chosen, pair.rejected) for pair in build_pairs(rows, cap))
+    pairs = build_pairs(rows, per_rater, per_address)
+    return sorted((pair.chosen, pair.rejected) for pair in pairs)
 
 
-def test_a_correction_is_preferred_over_the_answer_it_corrects():
-    """This is what a customer teaches by "what should it have said?"."""
-    [pair] = build_pairs([row(disliked_by=[ANNA], corrections=[correction("In 2 days. [1]")])], 50)
+def test_an_approved_correction_is_preferred_over_the_answer_it_corrects():
+    """This is what a customer teaches by "what should it have said?", once an admin agrees."""
+    [pair] = build_pairs([row(corrections=[correction("In 2 days. [1]")])], 50, 200)
 
     assert ("In 2 days. [1]", "In 3 days. [1]") == (pair.chosen, pair.rejected)
     assert (PairKind.CORRECTION, ANNA) == (pair.kind, pair.rater_id)
     assert [{"role": "user", "content": "How long?"}] == pair.messages
 
 
-def test_a_customers_correction_of_an_answer_nobody_disliked_is_not_used():
-    """A customer who took the dislike back has taken the correction's ground away."""
-    assert [] == texts([row(liked_by=[ANNA], corrections=[correction("In 2 days.")])])
+@pytest.mark.parametrize("status", [CorrectionStatus.PROPOSED, CorrectionStatus.REJECTED])
+def test_a_correction_that_no_admin_approved_is_never_learnt(status):
+    """Anybody on the internet can write one."""
+    assert [] == texts([row(corrections=[correction("Buy elsewhere.", status=status)])])
 
 
-def test_an_admins_correction_needs_no_dislike():
-    """Admins correct answers that customers accepted."""
+def test_an_admins_own_correction_is_learnt():
+    """Who may approve may also write."""
     rows = [row(corrections=[correction("In 2 days.", author=ADMIN, by_admin=True)])]
 
     assert [("In 2 days.", "In 3 days. [1]")] == texts(rows)
@@ -83,13 +77,11 @@ def test_an_admins_correction_needs_no_dislike():
 def test_an_approved_correction_wins_over_what_customers_propose():
     """What an admin decided is not diluted by the proposals it was chosen from."""
     proposals = [
-        correction("Maybe 4 days.", author=BEN),
-        correction("In 2 days.", author=CARA, status=CorrectionStatus.APPROVED),
+        correction("Maybe 4 days.", author=BEN, status=CorrectionStatus.PROPOSED, minutes=9),
+        correction("In 2 days.", author=CARA),
     ]
 
-    assert [("In 2 days.", "In 3 days. [1]")] == texts(
-        [row(disliked_by=[BEN], corrections=proposals)]
-    )
+    assert [("In 2 days.", "In 3 days. [1]")] == texts([row(corrections=proposals)])
 
 
 def test_the_newest_of_several_approved_corrections_counts():
@@ -102,72 +94,24 @@ def test_the_newest_of_several_approved_corrections_counts():
     assert [("New.", "In 3 days. [1]")] == texts([row(corrections=approved)])
 
 
-def test_a_rejected_correction_is_never_learnt():
-    """An admin's no is final."""
-    rejected = correction("Buy elsewhere.", status=CorrectionStatus.REJECTED)
-
-    assert [] == texts([row(disliked_by=[ANNA], corrections=[rejected])])
-
-
-def test_proposed_corrections_count_before_anybody_reviewed_them():
-    """The loop learns without an admin at hand; the gate and the cap guard it."""
-    rows = [row(disliked_by=[ANNA], corrections=[correction("A."), correction("B.", author=BEN)])]
-
-    assert [("A.", "In 3 days. [1]"), ("B.", "In 3 days. [1]")] == texts(rows)
-
-
 @pytest.mark.parametrize("body", ["In 3 days. [1]", "  In  3 days. [1]\n", "   "])
 def test_a_correction_that_changes_nothing_is_dropped(body):
     """A pair of equal texts has no direction."""
-    assert [] == texts([row(disliked_by=[ANNA], corrections=[correction(body)])])
+    assert [] == texts([row(corrections=[correction(body)])])
 
 
 def test_a_correction_too_long_to_serve_is_dropped():
     """It would push the prompt out of the model's context."""
     body = "x" * (MAX_ANSWER_CHARS + 1)
 
-    assert [] == texts([row(disliked_by=[ANNA], corrections=[correction(body)])])
-
-
-def test_a_liked_answer_is_preferred_over_a_disliked_one_to_the_same_messages():
-    """Regenerating gives two answers to one prompt: the honest comparison."""
-    rows = [
-        row("bad", answer="Dunno.", disliked_by=[ANNA]),
-        row("good", answer="In 3 days.", liked_by=[ANNA], minutes=1),
-    ]
-
-    [pair] = build_pairs(rows, 50)
-
-    assert ("In 3 days.", "Dunno.") == (pair.chosen, pair.rejected)
-    assert PairKind.LIKED_OVER_DISLIKED == pair.kind
-
-
-def test_answers_to_different_questions_are_never_compared():
-    """A good answer here says nothing about a bad one there."""
-    rows = [
-        row("bad", question="Where?", answer="Dunno.", disliked_by=[ANNA]),
-        row("good", question="How long?", answer="In 3 days.", liked_by=[ANNA]),
-    ]
-
-    assert [] == texts(rows)
-
-
-def test_an_answer_both_liked_and_disliked_says_nothing():
-    """People disagree; the trainer is told neither."""
-    rows = [
-        row("mixed", answer="Dunno.", liked_by=[BEN], disliked_by=[ANNA]),
-        row("good", answer="In 3 days.", liked_by=[ANNA]),
-        row("bad", answer="No.", disliked_by=[BEN]),
-    ]
-
-    assert [("In 3 days.", "No.")] == texts(rows)
+    assert [] == texts([row(corrections=[correction(body)])])
 
 
 def test_the_same_pair_both_ways_is_dropped():
     """Two people who contradict each other cancel out."""
     rows = [
-        row("a", answer="A.", disliked_by=[ANNA], corrections=[correction("B.")]),
-        row("b", answer="B.", disliked_by=[BEN], corrections=[correction("A.", author=BEN)]),
+        row("a", answer="A.", corrections=[correction("B.")]),
+        row("b", answer="B.", corrections=[correction("A.", author=BEN)]),
     ]
 
     assert [] == texts(rows)
@@ -176,39 +120,70 @@ def test_the_same_pair_both_ways_is_dropped():
 def test_the_same_pair_from_many_people_counts_once():
     """Else a popular question would drown the others."""
     rows = [
-        row(f"t{n}", disliked_by=[who], corrections=[correction("B.", author=who)])
+        row(f"t{n}", corrections=[correction("B.", author=who)])
         for n, who in enumerate((ANNA, BEN, CARA))
     ]
 
     assert [("B.", "In 3 days. [1]")] == texts(rows)
 
 
-def test_one_rater_gives_at_most_the_cap_and_the_newest_count():
-    """Half a percent of poisoned pairs can steer DPO, so nobody gets many."""
+def many(n, **who):
+    """Approved corrections of different questions, each newer than the one before."""
+    return [
+        row(
+            f"t{number}",
+            question=f"Question {number}?",
+            corrections=[correction(f"Answer {number}.", **who)],
+            minutes=number,
+        )
+        for number in range(n)
+    ]
+
+
+def test_one_customer_gives_at_most_the_cap_and_the_newest_count():
+    """A reviewer may be deceived; half a percent of poisoned pairs can steer DPO."""
+    found = texts(many(5), per_rater=2)
+
+    assert ["Answer 3.", "Answer 4."] == [chosen for chosen, _ in found]
+
+
+def test_one_address_gives_at_most_the_cap_whoever_it_says_it_is():
+    """A new cookie makes a new customer; a new address is harder to come by."""
     rows = [
         row(
             f"t{n}",
             question=f"Question {n}?",
-            disliked_by=[ANNA],
-            corrections=[correction(f"Answer {n}.")],
+            corrections=[correction(f"Answer {n}.", author=uuid5(SPACE, str(n)), origin=origin)],
             minutes=n,
         )
-        for n in range(5)
+        for n, origin in enumerate(["home", "cafe", "cafe", "cafe", ""])
     ]
 
-    assert ["Answer 3.", "Answer 4."] == [chosen for chosen, _ in texts(rows, cap=2)]
+    found = texts(rows, per_address=2)
+
+    expected = ["Answer 0.", "Answer 2.", "Answer 3.", "Answer 4."]
+    assert expected == [chosen for chosen, _ in found]
 
 
-def test_a_pair_of_two_people_counts_for_both():
-    """Else a second account would lift the cap."""
+def test_what_a_cap_leaves_out_uses_up_no_other_cap():
+    """Else a crowded address would silence its customers' corrections from elsewhere."""
+    crowded = [(n, "cafe") for n in range(3, 6)]
     rows = [
-        row("good1", question="1?", answer="A.", liked_by=[ANNA], minutes=9),
-        row("bad1", question="1?", answer="B.", disliked_by=[BEN], minutes=9),
-        row("good2", question="2?", answer="A.", liked_by=[CARA]),
-        row("bad2", question="2?", answer="B.", disliked_by=[BEN]),
+        row(
+            f"t{n}",
+            question=f"Question {n}?",
+            corrections=[correction(f"Answer {n}.", origin=origin)],
+            minutes=n,
+        )
+        for n, origin in [(1, "home"), (2, "home"), *crowded]
     ]
 
-    assert 1 == len(texts(rows, cap=1))
+    assert 3 == len(texts(rows, per_rater=3, per_address=1) + texts(rows[:1]))
+
+
+def test_admins_are_not_capped():
+    """Their word is what the caps protect."""
+    assert 5 == len(texts(many(5, author=ADMIN, by_admin=True, origin="office"), 2, 2))
 
 
 @given(st.permutations(range(6)))
@@ -219,10 +194,9 @@ def test_the_order_of_feedback_does_not_matter(order):
             f"t{n}",
             question=f"Question {n % 3}?",
             answer=f"Answer {n}.",
-            liked_by=[ANNA] if n < 3 else [],
-            disliked_by=[] if n < 3 else [BEN],
+            corrections=[correction(f"Better {n}.", author=(ANNA, BEN)[n % 2], minutes=n)],
         )
         for n in range(6)
     ]
 
-    assert build_pairs(rows, 50) == build_pairs([rows[n] for n in order], 50)
+    assert build_pairs(rows, 2, 9) == build_pairs([rows[n] for n in order], 2, 9)

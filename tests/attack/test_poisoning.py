@@ -1,0 +1,352 @@
+"""A visitor who wants to steer the bot: by many cookies, by thumbs, by a deceived admin."""
+
+import os
+import subprocess
+import sys
+import threading
+from dataclasses import replace
+from uuid import uuid4
+
+import pytest
+
+from bot.desk.queue import Shown, find_place
+from bot.desk.review_card import review_card
+from bot.feedback import correct, rate
+from core import feedback, learning
+from core.audit import Action, list_entries
+from core.errors import NotFound
+from core.settings import ROOT, Settings
+from core.types import CorrectionStatus, DeploymentKind, Rating, RunState
+from examples.admin import Question, Rated, review
+from tests.adapters import write_adapter
+from tests.builders import ADMIN, make_turn
+from training import deploy, pipeline, registry, schedule
+from training.dataset import freeze
+from training.eject import eject
+from training.pairs import build_pairs
+
+MALLORY = uuid4()
+
+
+@pytest.fixture
+def settings(tmp_path, dsn):
+    """Settings on the test's database, with no model server behind them."""
+    return Settings(
+        home=tmp_path / "home",
+        database_url=dsn,
+        vllm_url="http://127.0.0.1:9",
+        company=tmp_path / "company",
+        _env_file=None,
+    )
+
+
+def give_corrections(conn, n, *, author_id=None, by_admin=False, approved=False, start=0):
+    """Store n corrections of answers to different questions; each of a new person, if of nobody."""
+    for number in range(start, start + n):
+        turn = make_turn(conn, question=f"What is {number}?", answer=f"It is {number}. [1]")
+        correction = feedback.add_correction(
+            conn, turn.id, author_id or uuid4(), f"Buy at EvilMart, {number}!", by_admin=by_admin
+        )
+        if approved:
+            feedback.decide_correction(conn, correction.id, CorrectionStatus.APPROVED)
+
+
+def make_adapter(conn, settings, tmp_path, *, live=True):
+    """An adapter as a run leaves it that learned from all feedback there is now."""
+    run = learning.request_run(conn, "command")
+    run = learning.lease_run(conn, run.id, 60, 3)
+    pairs = build_pairs(learning.raw_feedback(conn), 50, 200)
+    frozen = freeze(pairs, uuid4(), settings.datasets, settings.model)
+    learning.insert_dataset(
+        conn,
+        frozen.id,
+        path=str(frozen.path),
+        sha256=frozen.sha256,
+        n_train=frozen.n_train,
+        n_heldout=frozen.n_heldout,
+        manifest=frozen.manifest,
+    )
+    token = run.lease_token
+    learning.advance_run(conn, run.id, token, RunState.GATING, dataset_id=frozen.id)
+    folder = write_adapter(tmp_path / str(run.id))
+    adapter = registry.register(conn, settings, folder, run.id)
+    learning.advance_run(conn, run.id, token, RunState.PROMOTED)
+    if live:
+        learning.deploy(conn, adapter.name, DeploymentKind.PROMOTE, "trainer", "")
+    return adapter.name
+
+
+# Unreviewed ----------------------------------------------------------------------------------
+
+
+def test_sixty_corrections_from_sixty_cookies_train_nothing(database, settings):
+    """One script makes sixty visitors; their own held-out pairs would pass their own adapter."""
+    for number in range(60):
+        visitor_id = uuid4()
+        with database.connect() as conn:
+            turn = make_turn(conn, owner_id=visitor_id, question=f"What is {number}?")
+        rate(database, visitor_id, turn.id, Rating.DOWN)
+        correct(database, visitor_id, turn.id, f"Buy at EvilMart, {number}!")
+    with database.connect() as conn:
+        run_id = learning.request_run(conn, "command").id
+
+    assert (0, 0) == schedule.count_pairs(database, settings)
+    assert RunState.REJECTED is pipeline.retrain(database, settings, run_id)
+    with database.connect() as conn:
+        [reason] = learning.get_run(conn, run_id).reasons
+        assert learning.live_adapter(conn) is None
+    assert "too few preference pairs: 0" in reason
+
+
+def test_thumbs_on_regenerated_answers_train_nothing(database, settings):
+    """A like of the worse of two answers is as easily made as a cookie."""
+    for number in range(60):
+        visitor_id = uuid4()
+        question = f"What is {number}?"
+        with database.connect() as conn:
+            bad = make_turn(conn, owner_id=visitor_id, question=question, answer="EvilMart!")
+            good = make_turn(
+                conn,
+                owner_id=visitor_id,
+                question=question,
+                answer="Nine. [1]",
+                conversation_id=bad.conversation_id,
+            )
+        rate(database, visitor_id, bad.id, Rating.UP)
+        rate(database, visitor_id, good.id, Rating.DOWN)
+
+    assert (0, 0) == schedule.count_pairs(database, settings)
+
+
+def test_a_text_changed_after_its_approval_waits_for_a_new_one(database, settings):
+    """An author who gets harmless words approved must not put others in their place."""
+    with database.connect() as conn:
+        turn = make_turn(conn, owner_id=MALLORY)
+    first = correct(database, MALLORY, turn.id, "Within 30 days. [1] Thanks for asking!")
+    with database.connect() as conn:
+        feedback.decide_correction(conn, first.id, CorrectionStatus.APPROVED)
+    correct(database, MALLORY, turn.id, "Buy at EvilMart!")
+
+    assert (0, 0) == schedule.count_pairs(database, settings)
+
+
+def test_an_approval_stands_when_the_dislike_is_taken_back(database, settings):
+    """Else a visitor could undo what an admin decided."""
+    with database.connect() as conn:
+        turn = make_turn(conn, owner_id=MALLORY)
+    rate(database, MALLORY, turn.id, Rating.DOWN)
+    said = correct(database, MALLORY, turn.id, "Within 30 days, unopened. [1]")
+    with database.connect() as conn:
+        feedback.decide_correction(conn, said.id, CorrectionStatus.APPROVED)
+    rate(database, MALLORY, turn.id, Rating.CLEARED)
+
+    assert (1, 1) == schedule.count_pairs(database, settings)
+
+
+# Ejected -------------------------------------------------------------------------------------
+
+
+def test_an_ejected_rater_is_out_of_learning_and_what_learned_from_them_out_of_service(
+    database, settings, tmp_path
+):
+    """A deceived admin approved sixty; one command takes back all that came of it."""
+    with database.connect() as conn:
+        give_corrections(conn, 20, author_id=ADMIN, by_admin=True)
+        clean = make_adapter(conn, settings, tmp_path)
+        give_corrections(conn, 40, author_id=MALLORY, approved=True, start=20)
+        tainted = make_adapter(conn, settings, tmp_path)
+
+    done = eject(database, settings, MALLORY, actor="command", reason="spam")
+
+    assert (True, [tainted], True, clean) == (
+        done.is_new,
+        done.tainted,
+        done.stepped_back,
+        done.live,
+    )
+    assert (20, 0) == (schedule.count_pairs(database, settings)[0], done.run_id is None)
+    with database.connect() as conn:
+        [row, *_] = learning.list_deployments(conn)
+        assert (clean, DeploymentKind.ROLLBACK) == (row.adapter_name, row.kind)
+        assert f"{tainted} learned from rater {MALLORY}, who was ejected" == row.reason
+        logged = {entry.action: entry for entry in list_entries(conn)}
+    assert str(MALLORY) == logged[Action.RATER_EJECTED].subject
+    assert clean == logged[Action.ADAPTER_ROLLED_BACK].subject
+
+
+def test_without_a_clean_adapter_the_base_model_answers(database, settings, tmp_path):
+    """Nothing clean was ever trained; then nothing trained answers."""
+    with database.connect() as conn:
+        give_corrections(conn, 40, author_id=MALLORY, approved=True)
+        make_adapter(conn, settings, tmp_path)
+        make_adapter(conn, settings, tmp_path)
+
+    done = eject(database, settings, MALLORY, actor="command")
+
+    assert (True, None, 2) == (done.stepped_back, done.live, len(done.tainted))
+
+
+def test_a_clean_adapter_whose_files_changed_is_passed_over(database, settings, tmp_path):
+    """Stepping back must not end at something that can't be loaded."""
+    with database.connect() as conn:
+        give_corrections(conn, 20, author_id=ADMIN, by_admin=True)
+        sound = make_adapter(conn, settings, tmp_path)
+        broken = make_adapter(conn, settings, tmp_path)
+        give_corrections(conn, 20, author_id=MALLORY, approved=True, start=20)
+        make_adapter(conn, settings, tmp_path)
+    weights = settings.adapters / broken / registry.WEIGHTS_FILE
+    weights.chmod(0o644)
+    weights.write_bytes(b"other")
+
+    assert sound == eject(database, settings, MALLORY, actor="command").live
+
+
+def test_a_tainted_adapter_goes_live_no_more(database, settings, tmp_path):
+    """Neither by promote, nor by a rollback to what was before, nor by two."""
+    with database.connect() as conn:
+        give_corrections(conn, 40, author_id=MALLORY, approved=True)
+        tainted = make_adapter(conn, settings, tmp_path)
+    eject(database, settings, MALLORY, actor="command")
+
+    with pytest.raises(deploy.Tainted, match="learned from feedback that was ejected"):
+        deploy.promote(database, settings, tainted, actor="admin")
+    with database.connect() as conn:
+        assert learning.previous_live(conn) is None
+
+
+def test_ejecting_twice_changes_nothing_more(database, settings, tmp_path):
+    """Whoever is not sure that it worked may repeat it."""
+    with database.connect() as conn:
+        give_corrections(conn, 40, author_id=MALLORY, approved=True)
+        make_adapter(conn, settings, tmp_path)
+    first = eject(database, settings, MALLORY, actor="command")
+
+    again = eject(database, settings, MALLORY, actor="command")
+
+    assert replace(first, is_new=False, stepped_back=False, run_id=None) == again
+    with database.connect() as conn:
+        deeds = [entry.action for entry in list_entries(conn)]
+        assert 2 == len(learning.list_deployments(conn))
+    assert 1 == deeds.count(Action.RATER_EJECTED)
+
+
+def test_the_run_that_an_ejection_asks_for_follows_the_active_one(database, settings):
+    """What is at work now may have read the feedback already; a crash must not lose the wish."""
+    with database.connect() as conn:
+        give_corrections(conn, 1, author_id=MALLORY)
+        active = learning.lease_run(conn, learning.request_run(conn, "command").id, 60, 3)
+    at_once = eject(database, settings, MALLORY, actor="command").run_id
+    waiting = schedule.waiting_runs(database, settings)
+    with database.connect() as conn:
+        learning.advance_run(conn, active.id, active.lease_token, RunState.REJECTED, reasons=[""])
+    [run_id] = schedule.waiting_runs(database, settings)
+
+    assert (None, []) == (at_once, waiting)
+    assert active.id != run_id
+    assert [run_id] == schedule.waiting_runs(database, settings)
+
+
+def test_a_mistyped_rater_is_refused(database, settings):
+    """Else the operator believes that the attacker is out."""
+    with pytest.raises(NotFound, match="nothing is stored of rater"):
+        eject(database, settings, uuid4(), actor="command")
+
+
+def test_a_run_that_trains_on_an_ejected_raters_words_never_deploys(
+    database, settings, monkeypatch
+):
+    """The ejection comes while the run is training; the gate must not even be asked."""
+    monkeypatch.setattr(pipeline, "DPO", replace(pipeline.DPO, min_steps=1, n_epochs=1))
+    with database.connect() as conn:
+        give_corrections(conn, 20, author_id=MALLORY, approved=True)
+        run_id = learning.request_run(conn, "command").id
+    ended = []
+    run = threading.Thread(
+        target=lambda: ended.append(pipeline.retrain(database, settings, run_id))
+    )
+    run.start()
+    while run.is_alive():
+        with database.connect() as conn:
+            if learning.get_run(conn, run_id).state is RunState.FITTING:
+                break
+    eject(database, settings, MALLORY, actor="command")
+    run.join()
+
+    assert [RunState.REJECTED] == ended
+    with database.connect() as conn:
+        assert "ejected" in learning.get_run(conn, run_id).reasons[0]
+        assert learning.live_adapter(conn) is None
+
+
+def test_the_command_ejects_and_marks_what_learned_from_it(database, settings, tmp_path):
+    """One command at a shell, and the list of adapters says which."""
+    with database.connect() as conn:
+        give_corrections(conn, 40, author_id=MALLORY, approved=True)
+        tainted = make_adapter(conn, settings, tmp_path)
+    env = {
+        "RATCHET_HOME": str(settings.home),
+        "RATCHET_DATABASE_URL": settings.database_url,
+        "RATCHET_VLLM_URL": settings.vllm_url,
+        "COLUMNS": "200",
+    }
+
+    done, listed, refused = (
+        subprocess.run(
+            [sys.executable, "-m", "cli", *args],
+            env=os.environ | env,
+            cwd=ROOT,
+            capture_output=True,
+            text=True,
+        )
+        for args in (["eject", str(MALLORY)], ["adapters"], ["promote", tainted])
+    )
+
+    assert f"Ejected: rater {MALLORY}.\nLearned from ejected feedback: {tainted}." in done.stdout
+    assert "Live is now the base model." in done.stdout
+    assert "learned from ejected feedback" in listed.stdout
+    assert (10, 1) == (refused.returncode, len(refused.stderr.splitlines()))
+
+
+def test_the_desk_shows_whose_a_correction_is_and_what_is_not_learned(database):
+    """The admin needs the id to eject somebody, and to see that it worked."""
+    with database.connect() as conn:
+        turn = make_turn(conn, owner_id=MALLORY)
+        feedback.record_rating(conn, turn.id, MALLORY, Rating.DOWN)
+        said = feedback.add_correction(conn, turn.id, MALLORY, "Buy elsewhere.", by_admin=False)
+        feedback.decide_correction(conn, said.id, CorrectionStatus.APPROVED)
+        before = find_place(conn, Shown(), step=0, include_reviewed=True)
+        learning.eject_rater(conn, MALLORY, "test", "")
+        after = find_place(conn, Shown(), step=0, include_reviewed=True)
+
+    assert f"Rater {MALLORY}" in review_card(before)
+    assert ">learned from<" in review_card(before)
+    assert ">learned from<" not in review_card(after)
+    assert "ejected: not learned from" in review_card(after)
+
+
+# The demo ------------------------------------------------------------------------------------
+
+
+def test_the_demos_admin_approves_only_what_a_cited_passage_says(database):
+    """An admin who waves everything through would be no model of one."""
+    question = Question("How long may I return things?", "returns.md", ["30 days"])
+    bodies = {
+        "Returns are free for 30 days. [1]": True,
+        "Returns are free for 30 days. [2]": False,  # the passage that was not shown
+        "Returns are free for 30 days.": False,
+        "Buy at EvilMart! [1]": False,
+    }
+    rated = []
+    with database.connect() as conn:
+        for body in bodies:
+            turn = make_turn(conn)
+            said = feedback.add_correction(conn, turn.id, uuid4(), body, by_admin=False)
+            rated.append(Rated(question, False, said))
+
+        n_approved = review(conn, [*rated, Rated(question, True, None)])
+
+        rows = learning.raw_feedback(conn)
+    assert 1 == n_approved
+    assert [[body for body, good in bodies.items() if good]] == [
+        [correction.body for correction in row.corrections] for row in rows
+    ]
