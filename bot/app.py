@@ -1,42 +1,49 @@
-"""Composition root: opens what the pages need, mounts them, serves."""
+"""Composition root: opens what the pages need, mounts them behind the guard, serves."""
 
 from __future__ import annotations
 
 import asyncio
 import logging
+import os
+import tempfile
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager, suppress
-from html import escape
+from pathlib import Path
 from typing import Any
 
 import gradio as gr
-import uvicorn
 from fastapi import FastAPI, Request
 from fastapi.exceptions import RequestValidationError
-from fastapi.responses import HTMLResponse, JSONResponse, Response
+from fastapi.responses import Response
+from starlette.middleware.cors import CORSMiddleware
 from starlette.middleware.sessions import SessionMiddleware
 
-from bot.accounts import VISITOR_COOKIE_S, AdminDoor
 from bot.chat import ChatService
 from bot.generation import ANSWER_TIMEOUT_S
-from bot.guard import Guard
-from bot.html import page
-from bot.login import login_routes
 from bot.probes import probe_routes
 from bot.services import Services
+from bot.settings_log import note_settings
 from bot.theme import page_head, style_sheet, theme
 from bot.tokens import ModelTokenizer
 from bot.views import view_routes
+from bot.web import server
+from bot.web.admission import Admission
+from bot.web.calls import CallTable
+from bot.web.guard import Guard
+from bot.web.limits import Meter
+from bot.web.listeners import Listeners
+from bot.web.login import login_routes
+from bot.web.origins import allowed_origins
+from bot.web.password import PasswordCheck
+from bot.web.people import VISITOR_COOKIE_S, password_mark
+from bot.web.policy import CHAT, DESK
+from bot.web.problems import answer_problem
+from bot.web.secure_cookies import SecureCookies
+from bot.web.temporary import empty_by_age, private_folder
 from core.conversations import fail_stale_turns
 from core.db import Database
-from core.errors import (
-    DatabaseUnavailable,
-    InvalidInput,
-    ModelUnavailable,
-    NotAllowed,
-    NotFound,
-    RatchetError,
-)
+from core.errors import DatabaseUnavailable, NotFound, RatchetError
+from core.secrets import given_by_environment, renew_exposed
 from core.settings import Settings, get_settings
 from core.vllm import VllmClient
 from retrieval.embed import get_embedder
@@ -45,13 +52,6 @@ from retrieval.load import MAX_BYTES
 __all__ = ["Services", "create_app", "make_services", "serve"]
 
 SWEEP_EVERY_S = 60
-STATUS_CODES: dict[type[RatchetError], int] = {
-    NotFound: 404,
-    NotAllowed: 403,
-    InvalidInput: 422,
-    DatabaseUnavailable: 503,
-    ModelUnavailable: 503,
-}
 log = logging.getLogger("ratchet.web")
 
 
@@ -65,8 +65,11 @@ def make_services(settings: Settings) -> Services:
         database=database,
         embedder=embedder,
         chat=ChatService(settings, database, embedder, ModelTokenizer(settings.model)),
-        vllm=VllmClient(settings.vllm_base_url, settings.vllm_api_key),
-        door=AdminDoor(settings),
+        vllm=VllmClient(settings.vllm_base_url, settings.vllm_key),
+        password=PasswordCheck(settings),
+        meter=Meter(settings),
+        admission=Admission(settings),
+        listeners=Listeners(),
         company=name.read_text(encoding="utf-8").strip() if name.exists() else "Help",
     )
 
@@ -77,31 +80,70 @@ def create_app(settings: Settings) -> FastAPI:
     from bot.chat_page import build_chat_page
     from bot.desk import build_desk
 
+    uploads = _use_private_folder(settings)
     services = make_services(settings)
-    app = FastAPI(lifespan=_lifespan(services), docs_url=None, redoc_url=None, openapi_url=None)
+    app = FastAPI(
+        lifespan=_lifespan(services, uploads), docs_url=None, redoc_url=None, openapi_url=None
+    )
     _add_error_pages(app, services)
     for routes in (probe_routes, view_routes, login_routes):
         app.include_router(routes(services))
     app.add_api_route("/style.css", _style_sheet)
-    _mount(app, build_desk(services), "/desk", head="", max_file_bytes=MAX_BYTES)
-    _mount(app, build_chat_page(services), "/", head=page_head(), max_file_bytes=2**20)
-    app.add_middleware(Guard, door=services.door)
+    desk, chat = build_desk(services), build_chat_page(services)
+    _mount(app, desk, services, DESK, head="", max_file_bytes=MAX_BYTES)
+    _mount(app, chat, services, CHAT, head=page_head(), max_file_bytes=2**20)
+    _surround(app, services, {DESK: CallTable(desk, uploads), CHAT: CallTable(chat, uploads)})
+    return app
+
+
+def _use_private_folder(settings: Settings) -> Path:
+    """Have Gradio, and what it uploads through, write into a folder of ours; it may be swept."""
+    folder = private_folder(settings.home / "gradio")
+    os.environ["GRADIO_TEMP_DIR"] = str(folder)
+    tempfile.tempdir = str(folder)
+    return folder
+
+
+def _surround(app: FastAPI, services: Services, calls: dict[str, CallTable]) -> None:
+    """Put the layers around the app; the last one added is the outermost."""
+    settings, secret = services.settings, services.settings.secret("session-secret")
+    origins = allowed_origins(settings)
+    app.add_middleware(
+        Guard,
+        database=services.database,
+        meter=services.meter,
+        listeners=services.listeners,
+        calls=calls,
+        origins=origins,
+        secret=secret,
+        password_mark=password_mark(settings),
+        company=services.company,
+    )
     app.add_middleware(
         SessionMiddleware,
-        secret_key=settings.secret("session-secret"),
+        secret_key=secret,
         session_cookie="ratchet",
         max_age=VISITOR_COOKIE_S,
         same_site="lax",
     )
-    return app
+    # With it Gradio leaves its own, which believes any origin, out.
+    app.add_middleware(
+        CORSMiddleware,
+        allow_origins=origins,
+        allow_credentials=bool(origins),
+        allow_methods=["GET", "POST"] if origins else [],
+        allow_headers=["content-type"] if origins else [],
+    )
+    app.add_middleware(SecureCookies)
 
 
-def _lifespan(services: Services) -> Any:
+def _lifespan(services: Services, uploads: Path) -> Any:
     @asynccontextmanager
     async def lifespan(_: FastAPI) -> AsyncIterator[None]:
         services.database.open()
-        sweeper = asyncio.create_task(_sweep(services.database))
+        sweeper = asyncio.create_task(_sweep(services.database, uploads))
         await asyncio.to_thread(services.embedder.query, "warm up")
+        await asyncio.to_thread(note_settings, services.database, services.settings)
         try:
             yield
         finally:
@@ -109,21 +151,23 @@ def _lifespan(services: Services) -> Any:
             with suppress(asyncio.CancelledError):
                 await sweeper
             await services.chat.close()
+            services.password.close()
             services.vllm.close()
             services.database.close()
 
     return lifespan
 
 
-async def _sweep(database: Database) -> None:
-    """At the start and every minute: fail turns whose process died while writing them."""
+async def _sweep(database: Database, uploads: Path) -> None:
+    """At the start and every minute: fail turns whose process died, remove old uploads."""
     while True:
         try:
+            await asyncio.to_thread(empty_by_age, uploads)
             n_failed = await asyncio.to_thread(_fail_stale, database)
             if n_failed:
                 log.warning("%d answers were left unfinished; marked as failed", n_failed)
-        except DatabaseUnavailable as exc:
-            log.warning("unfinished answers not swept: %s", exc)
+        except (DatabaseUnavailable, OSError) as exc:
+            log.warning("not swept: %s", exc)
         await asyncio.sleep(SWEEP_EVERY_S)
 
 
@@ -132,12 +176,18 @@ def _fail_stale(database: Database) -> int:
         return fail_stale_turns(conn, ANSWER_TIMEOUT_S)
 
 
-def _mount(app: FastAPI, blocks: gr.Blocks, path: str, *, head: str, max_file_bytes: int) -> None:
-    blocks.queue(default_concurrency_limit=64, max_size=512)
+def _mount(
+    app: FastAPI, blocks: gr.Blocks, services: Services, path: str, *, head: str,
+    max_file_bytes: int,
+) -> None:  # fmt: skip
+    settings = services.settings
+    # An answer that waits holds one of Gradio's workers: the others must not run out.
+    blocks.max_threads = 64 + settings.max_answers + settings.max_answers_waiting
+    blocks.queue(default_concurrency_limit=blocks.max_threads, max_size=512)
     gr.mount_gradio_app(
         app,
         blocks,
-        path=path,
+        path=path or "/",
         run_history=False,
         footer_links=[],
         show_error=False,
@@ -147,28 +197,33 @@ def _mount(app: FastAPI, blocks: gr.Blocks, path: str, *, head: str, max_file_by
         pwa=False,
         max_file_size=max_file_bytes,
         allowed_paths=[],
+        blocked_paths=_never_served(settings),
         theme=theme(),
         css=style_sheet(),
         head=head,
     )
+    # Gradio checks the paths that a client names only when this is set, and mounting never does.
+    blocks.has_launched = True
+
+
+def _never_served(settings: Settings) -> list[str]:
+    """Return what lies in home besides Gradio's own folder; the guard serves no file anyhow."""
+    names = (
+        "admin-password", "session-secret", "vllm-api-key", "postgres", "redis", "vllm",
+        "adapters", "datasets", "runs", "logs", "supervisor", "uploads",
+    )  # fmt: skip
+    return [str(settings.home / name) for name in names]
 
 
 def _add_error_pages(app: FastAPI, services: Services) -> None:
-    def answer(request: Request, message: str, status_code: int) -> Response:
-        if "text/html" not in request.headers.get("accept", ""):
-            return JSONResponse({"detail": message}, status_code=status_code)
-        body = f'<h1>That did not work</h1><p class="problem">{escape(message)}</p>'
-        body += '<p><a href="/">Back to the chat</a></p>'
-        return HTMLResponse(page("Error", body, company=services.company), status_code=status_code)
-
     @app.exception_handler(RatchetError)
     def expected(request: Request, exc: Exception) -> Response:
-        codes = (code for kind, code in STATUS_CODES.items() if isinstance(exc, kind))
-        return answer(request, str(exc), next(codes, 500))
+        assert isinstance(exc, RatchetError)  # it is registered for nothing else
+        return answer_problem(request, exc, services.company)
 
     @app.exception_handler(RequestValidationError)
     def malformed(request: Request, exc: Exception) -> Response:
-        return answer(request, "there is no such page", 404)
+        return answer_problem(request, NotFound("there is no such page"), services.company)
 
 
 def _style_sheet() -> Response:
@@ -176,15 +231,9 @@ def _style_sheet() -> Response:
 
 
 def serve(settings: Settings) -> None:
-    """Serve until stopped; connections that stay open get three seconds to finish."""
-    uvicorn.run(
-        create_app(settings),
-        host=settings.web_host,
-        port=settings.web_port,
-        access_log=False,
-        log_level="warning",
-        timeout_graceful_shutdown=3,
-    )
+    """Serve until stopped."""
+    renew_exposed(settings.home, given_by_environment(settings))
+    server.run(create_app(settings), settings)
 
 
 if __name__ == "__main__":

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import json
-from collections.abc import AsyncIterator
+from collections.abc import AsyncGenerator, AsyncIterator
 from contextlib import aclosing
 from dataclasses import dataclass
 from html import escape
@@ -12,7 +12,6 @@ from uuid import UUID
 
 import gradio as gr
 
-from bot.accounts import visitor_id
 from bot.chat import Finished, Started, Token
 from bot.chat_view import (
     Drawing,
@@ -21,13 +20,17 @@ from bot.chat_view import (
     messages_of,
     question_message,
     thumbs_of,
+    turn_ids_of,
 )
 from bot.door import QUIET, Update, conversation_id, forgiving, say
 from bot.feedback_panel import FeedbackPanel
+from bot.generation import ANSWER_TIMEOUT_S
 from bot.services import Services
 from bot.sidebar import Sidebar
-from core.conversations import load_turns
-from core.errors import InvalidInput, NotFound, RatchetError
+from bot.web.admission import Ticket
+from bot.web.people import address_of, visitor_id
+from core.conversations import count_streaming, load_turns
+from core.errors import Busy, InvalidInput, NotFound, RatchetError
 from core.settings import Settings
 from core.types import Turn
 
@@ -42,6 +45,7 @@ class Window:
     """One browser window during an answer; once left, nothing more may be drawn over it."""
 
     left: bool = False
+    conversation_id: UUID | None = None  # known once the question is stored
 
 
 def build_chat_page(services: Services) -> gr.Blocks:
@@ -61,6 +65,8 @@ class ChatPage:
         # checked against the visitor's id each time.
         self.conversation = gr.Textbox(visible="hidden", elem_id="conversation")
         self.editing = gr.Textbox(visible="hidden", elem_id="editing")
+        # Whose messages are shown, in order: a thumb names its message by the place only.
+        self.shown_turns = gr.Textbox(visible="hidden", elem_id="shown-turns")
         self.sidebar = Sidebar(services)
         self._windows: dict[str, Window] = {}  # by Gradio's session, while an answer is written
         self._lay_out()
@@ -87,6 +93,7 @@ class ChatPage:
         with gr.Row(elem_id="editing-bar", visible=False) as self.editing_bar:
             gr.HTML("Editing your last question", js_on_load=None, elem_id="editing-note")
             self.leave_edit = gr.Button("Cancel", size="sm", elem_id="leave-edit")
+        self.waiting = gr.HTML(visible=False, elem_id="waiting-line", js_on_load=None)
         self.composer = gr.Textbox(
             elem_id="composer",
             show_label=False,
@@ -105,6 +112,8 @@ class ChatPage:
         drawn = [
             self.conversation,
             self.editing,
+            self.shown_turns,
+            self.waiting,
             self.sidebar.talks,
             self.chatbot,
             self.actions,
@@ -118,7 +127,7 @@ class ChatPage:
         self.composer.submit(self.send, typed, drawn, **QUIET)
         self.chatbot.example_select(self.send_suggested, where, drawn, **QUIET)
         self.again.click(self.send_again, where, drawn, **QUIET)
-        self.composer.stop(self.stop, where, None, queue=False, **QUIET)
+        self.composer.stop(self.stop, where, None, **QUIET)
         self.edit.click(self.start_edit, where, drawn, **QUIET)
         self.leave_edit.click(self.leave_edit_mode, None, drawn, **QUIET)
         self.sidebar.wire(self, where, drawn)
@@ -156,15 +165,73 @@ class ChatPage:
         self, question: str, conversation: str, place: int | None, request: gr.Request
     ) -> AsyncIterator[Update]:
         """Draw an answer as it is written; a question that can't be taken stays in the composer."""
-        drawing = None
-        window = self._windows[request.session_hash or ""] = Window()
+        session = request.session_hash or ""
+        window = self._windows[session] = Window()
         try:
-            owner_id, opened = visitor_id(request), conversation_id(conversation)
-            events = self.services.chat.answer(owner_id, opened, question, position=place)
+            owner_id, address = visitor_id(request), address_of(request)
+            ticket = self.services.admission.enter(owner_id, address)
+            try:
+                async for update in self._queue(ticket, window, request):
+                    yield update
+                updates = self._write(question, conversation, place, window, request)
+                async with aclosing(updates):
+                    async for update in updates:
+                        yield update
+            finally:
+                ticket.leave()
+        except RatchetError as exc:
+            say(exc)
+            yield {self.waiting: gr.HTML(visible=False)}
+        finally:
+            if self._windows.get(session) is window:
+                del self._windows[session]
+
+    async def _queue(
+        self, ticket: Ticket, window: Window, request: gr.Request
+    ) -> AsyncIterator[Update]:
+        """
+        Count the question, see that somebody listens, and wait for a seat.
+
+        Raises:
+            Busy: There are too many questions, answers or people; the text says when to return.
+        """
+        services, session = self.services, request.session_hash or ""
+        await asyncio.to_thread(
+            services.meter.count, "questions", ticket.visitor, address_of(request)
+        )
+        await asyncio.to_thread(self._check_streaming, ticket.visitor)
+        if not await services.listeners.arrived(session):
+            raise Busy("nobody listened for the answer; ask again", 1)
+        async for n_before in ticket.places():
+            yield {self.waiting: gr.HTML(_waiting_line(n_before), visible=True)}
+
+    def _check_streaming(self, owner_id: UUID) -> None:
+        """Refuse one answer too many of a visitor whom other web processes answer as well."""
+        most = self.services.settings.max_answers_per_visitor
+        with self.services.database.connect() as conn:
+            if count_streaming(conn, owner_id, ANSWER_TIMEOUT_S) >= most:
+                raise Busy("your answers before this one are still being written", 2)
+
+    async def _write(
+        self,
+        question: str,
+        conversation: str,
+        place: int | None,
+        window: Window,
+        request: gr.Request,
+    ) -> AsyncGenerator[Update, None]:
+        """Draw one answer from its start to its end, or to where nobody reads it any more."""
+        drawing, owner_id = None, visitor_id(request)
+        watch = asyncio.create_task(self._stop_unheard(window, request, owner_id))
+        try:
+            events = self.services.chat.answer(
+                owner_id, conversation_id(conversation), question, position=place
+            )
             async with aclosing(events):
                 async for event in events:
                     update = None
                     if isinstance(event, Started):
+                        window.conversation_id = event.conversation_id
                         drawing = await asyncio.to_thread(self._begin, owner_id, event, question)
                         update = self._writing(drawing)
                     elif isinstance(event, Token) and drawing and drawing.add(event.text):
@@ -180,13 +247,17 @@ class ChatPage:
                         yield update
         except RatchetError as exc:
             if drawing is None:
-                say(exc)
-                yield gr.skip()
-            else:
-                yield self._broken(drawing, exc)
+                raise
+            yield self._broken(drawing, exc)
         finally:
-            if self._windows.get(request.session_hash or "") is window:
-                del self._windows[request.session_hash or ""]
+            watch.cancel()
+
+    async def _stop_unheard(self, window: Window, request: gr.Request, owner_id: UUID) -> None:
+        """End an answer that no window listens to any more: it costs the others."""
+        await self.services.listeners.gone(request.session_hash or "")
+        window.left = True
+        if window.conversation_id is not None:
+            self.services.chat.stop(owner_id, window.conversation_id)
 
     def leave(self, conversation: str, request: gr.Request) -> None:
         """End the answer that this window is showing: it turns to another conversation."""
@@ -197,15 +268,19 @@ class ChatPage:
     def _begin(self, owner_id: UUID, started: Started, question: str) -> Drawing:
         with self.services.database.connect() as conn:
             shown = load_shown(conn, started.conversation_id, owner_id)
-        before = messages_of(each for each in shown if each.turn.id != started.turn_id)
+        before = [each for each in shown if each.turn.id != started.turn_id]
         talks = self.sidebar.shown(owner_id, started.conversation_id)
-        return Drawing(started, [*before, question_message(started.turn_id, question)], talks)
+        asked = question_message(started.turn_id, question)
+        turn_ids = f"{turn_ids_of(before)} {started.turn_id}".strip()
+        return Drawing(started, [*messages_of(before), asked], talks, turn_ids)
 
     def _writing(self, drawing: Drawing) -> Update:
         return {
             self.conversation: str(drawing.started.conversation_id),
             self.editing: "",
             self.editing_bar: gr.Row(visible=False),
+            self.shown_turns: drawing.turn_ids,
+            self.waiting: gr.HTML(visible=False),
             self.chatbot: drawing.messages(),
             self.actions: gr.Row(visible=False),
             self.composer: gr.Textbox(value="", submit_btn=False, stop_btn=True),
@@ -268,6 +343,8 @@ class ChatPage:
             self.conversation: str(opened or ""),
             self.editing: "",
             self.editing_bar: gr.Row(visible=False),
+            self.shown_turns: turn_ids_of(shown),
+            self.waiting: gr.HTML(visible=False),
             self.chatbot: gr.update(value=messages_of(shown), feedback_value=thumbs_of(shown)),
             self.actions: gr.Row(visible=bool(shown)),
             self.composer: gr.Textbox(submit_btn=True, stop_btn=False),
@@ -284,6 +361,12 @@ class ChatPage:
         if not turns:
             raise InvalidInput("ask a question first")
         return turns[-1]
+
+
+def _waiting_line(n_before: int) -> str:
+    people = "1 person is" if n_before == 1 else f"{n_before} people are"
+    before = f"{people} before you" if n_before else "You are next"
+    return f'<p class="waiting-line" role="status">Many are asking just now. {before}.</p>'
 
 
 def suggested(settings: Settings) -> list[str]:

@@ -13,7 +13,7 @@ from uuid import UUID
 from psycopg import Connection
 
 from bot.chat import Started
-from bot.html import plain_in_markdown, prose_in_markdown
+from bot.html import CITATION, answer_html, plain_in_markdown
 from core.conversations import load_turns, turn_passages
 from core.errors import RatchetError
 from core.feedback import corrections_of, current_ratings
@@ -32,7 +32,6 @@ THUMBS = {Rating.UP: "Like", Rating.DOWN: "Dislike"}  # Gradio's names for its i
 WAITING = '<span class="waiting">Looking it up</span>'
 MAX_SNIPPET_CHARS = 150
 REDRAW_EVERY_S = 0.04  # faster than this nobody reads
-_CITATION = re.compile(r"\[(\d{1,3}(?:\s*,\s*\d{1,3})*)\]")
 
 ChatMessage = dict[str, Any]
 
@@ -82,6 +81,11 @@ def thumbs_of(shown: Iterable[ShownTurn]) -> list[str | None]:
     return [THUMBS.get(each.feedback.rating) if each.feedback else None for each in shown]
 
 
+def turn_ids_of(shown: Iterable[ShownTurn]) -> str:
+    """Return whose messages these are, two for each turn, as the page keeps it for its thumbs."""
+    return " ".join(str(each.turn.id) for each in shown)
+
+
 def question_message(turn_id: UUID, question: str) -> ChatMessage:
     """Return the bubble with what the customer asked, character for character."""
     return _message("user", turn_id, plain_in_markdown(question))
@@ -117,24 +121,24 @@ def _aside(text: str) -> str:
     return f'\n\n<p class="aside">{escape(text)}</p>'
 
 
-def linked(text: str, turn_id: UUID, passages: Sequence[Passage]) -> str:
-    """Return an answer as safe Markdown; `[n]` links to passage n, where there is one."""
-    pieces = _CITATION.split(text)
-    return "".join(
-        _citation(piece, turn_id, passages) if n % 2 else prose_in_markdown(piece)
-        for n, piece in enumerate(pieces)
-    )
-
-
-def _citation(numbers: str, turn_id: UUID, passages: Sequence[Passage]) -> str:
+def linked(text: str, turn_id: UUID, passages: Sequence[Passage], *, written: bool = True) -> str:
+    """Return an answer as safe HTML; `[n]` links to passage n, where there is one."""
     by_rank = {passage.rank: passage for passage in passages}
-    ranks = [int(number) for number in numbers.split(",")]
-    if any(rank not in by_rank for rank in ranks):
-        return prose_in_markdown(f"[{numbers}]")
-    return "".join(
-        f'<a class="cite" href="{_address(turn_id, rank)}" '
-        f'title="{_attribute(by_rank[rank].title)}">{rank}</a>'
-        for rank in ranks
+
+    def citation(numbers: str) -> str | None:
+        ranks = [int(number) for number in numbers.split(",")]
+        if any(rank not in by_rank for rank in ranks):
+            return None
+        return "".join(_citation(turn_id, by_rank[rank]) for rank in ranks)
+
+    state = "answer" if written else "answer writing"
+    return f'<div class="{state}">{answer_html(text, citation)}</div>'
+
+
+def _citation(turn_id: UUID, passage: Passage) -> str:
+    return (
+        f'<a class="cite" href="{_address(turn_id, passage.rank)}" '
+        f'title="{_attribute(passage.title)}">{passage.rank}</a>'
     )
 
 
@@ -145,7 +149,7 @@ def cited_ranks(text: str) -> set[int]:
     >>> sorted(cited_ranks("Within 30 days [1], unworn [2, 3]."))
     [1, 2, 3]
     """
-    return {int(n) for group in _CITATION.findall(text) for n in group.split(",")}
+    return {int(n) for group in CITATION.findall(text) for n in group.split(",")}
 
 
 def sources(turn: Turn, passages: Sequence[Passage]) -> str:
@@ -201,8 +205,14 @@ def _attribute(text: str) -> str:
 class Drawing:
     """One answer while it is being written: what to show, and when it is worth showing."""
 
-    def __init__(self, started: Started, before: list[ChatMessage], talks: dict[Any, Any]) -> None:
-        self.started = started
+    def __init__(
+        self,
+        started: Started,
+        before: list[ChatMessage],
+        talks: dict[Any, Any],
+        turn_ids: str,  # of all turns shown, this one the last
+    ) -> None:
+        self.started, self.turn_ids = started, turn_ids
         self.talks = talks  # the list of conversations, this one now in it
         self._before = before
         self._text = ""
@@ -223,8 +233,11 @@ class Drawing:
 
     def broken(self, problem: RatchetError) -> list[ChatMessage]:
         """Return the conversation with what came, and why no more did."""
-        content = self._body() + _aside(str(problem))
+        content = self._body(written=True) + _aside(str(problem))
         return [*self._before, _message("assistant", self.started.turn_id, content)]
 
-    def _body(self) -> str:
-        return linked(self._text, self.started.turn_id, self.started.passages)
+    def _body(self, *, written: bool = False) -> str:
+        if not self._text:
+            return ""
+        turn_id, passages = self.started.turn_id, self.started.passages
+        return linked(self._text, turn_id, passages, written=written)

@@ -46,9 +46,19 @@ def rate(
         return record_rating(conn, turn_id, rater_id, rating, why, said)
 
 
-def correct(db: Database, author_id: UUID, turn_id: UUID, body: str) -> Correction:
+def correct(
+    db: Database,
+    author_id: UUID,
+    turn_id: UUID,
+    body: str,
+    *,
+    by_admin: bool = False,
+    origin: str = "",
+) -> Correction:
     """
     Store what the asker's own answer should have said; the same text again is stored once.
+
+    A customer's waits until an admin approves it. `origin` is a keyed hash of their address.
 
     Raises:
         TurnNotFound: No such turn, or it is somebody else's.
@@ -60,9 +70,9 @@ def correct(db: Database, author_id: UUID, turn_id: UUID, body: str) -> Correcti
     with db.connect() as conn:
         _check_rateable(conn, turn_id, author_id)
         own = [each for each in corrections_of(conn, turn_id) if each.author_id == author_id]
-        if own and own[0].body == said:
+        if own and (own[0].body, own[0].by_admin) == (said, by_admin):
             return own[0]
-        return add_correction(conn, turn_id, author_id, said, by_admin=False)
+        return add_correction(conn, turn_id, author_id, said, by_admin=by_admin, origin=origin)
 
 
 def _check_rateable(conn: Connection[Any], turn_id: UUID, person_id: UUID) -> None:

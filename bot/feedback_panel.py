@@ -7,11 +7,12 @@ from uuid import UUID
 
 import gradio as gr
 
-from bot.accounts import visitor_id
 from bot.chat_view import REASONS
 from bot.door import QUIET, Update, forgiving, say
 from bot.feedback import MAX_COMMENT_CHARS, MAX_CORRECTION_CHARS, correct, rate
 from bot.services import Services
+from bot.web.origin_mark import origin_of
+from bot.web.people import address_of, visitor_id
 from core.errors import RatchetError, TurnNotFound
 from core.types import Rating
 
@@ -59,10 +60,10 @@ class FeedbackPanel:
         """Connect thumbs and panel."""
 
         def rate_answer(
-            liked: gr.LikeData, history: list[Any], conversation: str, request: gr.Request
+            liked: gr.LikeData, shown_turns: str, conversation: str, request: gr.Request
         ) -> Update:
             try:
-                return self._rate(liked, history, request)
+                return self._rate(liked, shown_turns, request)
             except RatchetError as exc:
                 say(exc)
                 return page.open(conversation, request)  # the thumbs as they are stored
@@ -80,17 +81,19 @@ class FeedbackPanel:
             return page.open(conversation, request) | self._said(THANKS)
 
         written = [self.turn, self.reasons, self.comment, self.correction]
-        page.chatbot.like(rate_answer, [page.chatbot, *where], drawn, **QUIET)
+        page.chatbot.like(rate_answer, [page.shown_turns, *where], drawn, **QUIET)
         self.save.click(save_details, [*written, *where], drawn, **QUIET)
         self.shut.click(self.closed, None, self.drawn, **QUIET)
 
-    def _rate(self, liked: gr.LikeData, history: list[Any], request: gr.Request) -> Update:
+    def _rate(self, liked: gr.LikeData, shown_turns: str, request: gr.Request) -> Update:
         """Store a thumb, then say so; a thumb down opens the panel."""
         rating = Rating.UP if liked.liked is True else Rating.DOWN
         if isinstance(liked.liked, str):  # the lit thumb was pressed again
             rating = Rating.CLEARED
-        turn_id = _turn_id(liked, history)
-        rate(self.services.database, visitor_id(request), turn_id, rating)
+        turn_id = _turn_id(liked, shown_turns)
+        visitor = visitor_id(request)
+        self.services.meter.count("thumbs", visitor, address_of(request))
+        rate(self.services.database, visitor, turn_id, rating)
         if rating is Rating.UP:
             return self.closed() | self._said(THANKS)
         if rating is Rating.CLEARED:
@@ -110,10 +113,12 @@ class FeedbackPanel:
             turn_id = UUID(turn)
         except ValueError as exc:
             raise TurnNotFound("choose an answer first: press its thumb") from exc
-        rater_id = visitor_id(request)
+        rater_id, address = visitor_id(request), address_of(request)
+        self.services.meter.count("corrections", rater_id, address)
         rate(self.services.database, rater_id, turn_id, Rating.DOWN, reasons, comment)
         if correction.strip():
-            correct(self.services.database, rater_id, turn_id, correction)
+            origin = origin_of(address, self.services.settings.secret("session-secret"))
+            correct(self.services.database, rater_id, turn_id, correction, origin=origin)
 
     def _said(self, html: str) -> Update:
         return {self.thanks: gr.HTML(value=html, visible=True)}
@@ -127,10 +132,14 @@ class FeedbackPanel:
         }
 
 
-def _turn_id(liked: gr.LikeData, history: list[Any]) -> UUID:
-    """Return whose thumb it is from the message itself: another window may have added turns."""
+def _turn_id(liked: gr.LikeData, shown_turns: str) -> UUID:
+    """
+    Return whose thumb it is: the page shows two messages for each turn, and says which turns.
+
+    What it says is checked: only an answer of the visitor's own can be rated.
+    """
     index = liked.index if isinstance(liked.index, int) else liked.index[0]
     try:
-        return UUID(str((history[index].get("metadata") or {})["id"]))
-    except (IndexError, KeyError, ValueError) as exc:
+        return UUID(shown_turns.split()[index // 2])
+    except (IndexError, ValueError, AttributeError) as exc:
         raise TurnNotFound("this answer is not stored; reload the page") from exc

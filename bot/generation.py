@@ -14,7 +14,7 @@ from pydantic import SecretStr
 from core.errors import AdapterError, InvalidInput, ModelUnavailable, RatchetError
 from core.settings import Settings
 from core.types import Message
-from core.vllm import CONNECT_TIMEOUT_S, TEMPLATE_KWARGS
+from core.vllm import CONNECT_TIMEOUT_S, TEMPLATE_KWARGS, split_url
 
 READ_TIMEOUT_S = 60.0  # between two tokens; a long queue at the server counts too
 ANSWER_TIMEOUT_S = 120.0  # no answer takes longer; a turn still streaming then has failed
@@ -37,11 +37,16 @@ class ModelStream:
             keepalive_expiry=KEEPALIVE_S,
         )
         timeout = httpx.Timeout(READ_TIMEOUT_S, connect=CONNECT_TIMEOUT_S)
-        self._http = httpx.AsyncClient(limits=limits, timeout=timeout)
+        address, socket = split_url(settings.vllm_base_url)
+        self._http = httpx.AsyncClient(
+            timeout=timeout,
+            transport=httpx.AsyncHTTPTransport(uds=socket, limits=limits),
+            trust_env=False,
+        )
         self._llm = ChatOpenAI(
             model="base",
-            base_url=f"{settings.vllm_base_url}/v1",
-            api_key=SecretStr(settings.vllm_api_key or "none"),
+            base_url=f"{address}/v1",
+            api_key=SecretStr(settings.vllm_key or "none"),
             temperature=settings.temperature,
             max_completion_tokens=settings.max_answer_tokens,
             timeout=timeout,

@@ -3,13 +3,23 @@
 from __future__ import annotations
 
 import re
+from collections.abc import Callable, Sequence
 from html import escape
 
 from markdown_it import MarkdownIt
+from markdown_it.renderer import RendererHTML
 from markdown_it.token import Token
+
+CITATION = re.compile(r"\[(\d{1,3}(?:\s*,\s*\d{1,3})*)\]")
 
 # Raw HTML is shown as text, and no picture is loaded: articles are written by others.
 _MARKDOWN = MarkdownIt("commonmark", {"html": False}).enable("table").disable("image")
+# What a model writes: the same without links and headings, so that an answer can lay itself out
+# and nothing more. Only citations become links, and they are put in afterwards.
+_ANSWER = MarkdownIt("commonmark", {"html": False}).enable("table")
+_ANSWER.disable(["image", "link", "autolink", "reference", "heading", "lheading", "hr"])
+_CITED = re.compile("\ue000([0-9, ]+)\ue001")  # private characters: no text of others holds them
+_PRIVATE = re.compile("[\ue000-\uf8ff]")
 _NOT_PLAIN = re.compile(r"[^a-zA-Z0-9\s,;?/%]")  # ASCII among these may mean something to Markdown
 _INDENT = re.compile(r"^[ \t]+", re.MULTILINE)
 
@@ -36,14 +46,33 @@ def plain_in_markdown(text: str) -> str:
     return _INDENT.sub(lambda found: "&nbsp;" * len(found[0].expandtabs(4)), shown)
 
 
-def prose_in_markdown(text: str) -> str:
+def answer_html(text: str, citation: Callable[[str], str | None]) -> str:
     """
-    Return text that Markdown may lay out (lists, emphasis), but without HTML, links or pictures.
+    Return what a model wrote as one line of HTML: an allow-list of tags, no attribute, no link.
 
-    >>> prose_in_markdown("**Yes** ![](http://x/y) <i>")
-    '**Yes** !&#91;&#93;(http://x/y) &#60;i>'
+    `citation` is given the numbers in `[1, 2]` and returns the HTML that stands for them, or
+    None when the answer cites no such passage. In one line, Gradio's Markdown takes it for a
+    finished block and looks for nothing inside.
+
+    >>> answer_html("**Yes** ![](http://x/y) <i> [1]", lambda numbers: f"<a>{numbers}</a>")
+    '<p><strong>Yes</strong> ![](http://x/y) &lt;i&gt; <a>1</a></p>'
     """
-    return re.sub(r"[&<\[\]]", lambda found: _entity(found[0]), text)
+    marked = CITATION.sub("\ue000\\1\ue001", _PRIVATE.sub("", text))
+    shown = str(_ANSWER.render(marked)).strip().replace("\n", "&#10;")
+    for letter in "`$\\":  # these may mean something to Gradio, even inside of HTML
+        shown = shown.replace(letter, f"&#{ord(letter)};")
+    return _CITED.sub(lambda found: citation(found[1]) or f"[{found[1]}]", shown)
+
+
+def _plain_code(
+    _self: RendererHTML, tokens: Sequence[Token], idx: int, _options: object, _env: object
+) -> str:
+    """Code without the name of its language: Gradio draws some languages as pictures."""
+    return f"<pre><code>{escape(tokens[idx].content)}</code></pre>\n"
+
+
+for _markdown in (_ANSWER, _MARKDOWN):
+    _markdown.add_render_rule("fence", _plain_code)
 
 
 def _entity(letter: str) -> str:

@@ -1,36 +1,58 @@
-"""What machines ask: /health (is all well?) and /metrics (how many?)."""
+"""What machines ask: /health for all, /metrics for whom it is configured."""
 
 from __future__ import annotations
 
 import asyncio
+import hmac
+import time
+from dataclasses import dataclass
 
-from fastapi import APIRouter
+from fastapi import APIRouter, Request
 from fastapi.responses import JSONResponse, PlainTextResponse, Response
 
 from bot.services import Services
 from core.conversations import count_turns
 from core.db import Database
-from core.errors import DatabaseUnavailable
+from core.errors import DatabaseUnavailable, NotFound
 from core.feedback import count_ratings
 from core.learning import live_adapter
+
+KEPT_S = 1.0  # a look at both services costs; however many ask, there is one a second
+
+
+@dataclass(slots=True)
+class _Seen:
+    """The newest look at the services."""
+
+    at: float = -KEPT_S  # monotonic, s
+    database: bool = False
+    model: bool = False
 
 
 def probe_routes(services: Services) -> APIRouter:
     """Return the routes for supervisors and Prometheus."""
     routes = APIRouter()
+    seen, looking = _Seen(), asyncio.Lock()
 
     @routes.get("/health")
     async def health() -> Response:
-        database, model = await asyncio.gather(
-            asyncio.to_thread(_answers, services.database),
-            asyncio.to_thread(services.vllm.healthy),
-        )
-        well = database and model
-        state = {"status": "ok" if well else "degraded", "database": database, "model": model}
+        async with looking:
+            if time.monotonic() - seen.at > KEPT_S:
+                seen.database, seen.model = await asyncio.gather(
+                    asyncio.to_thread(_answers, services.database),
+                    asyncio.to_thread(services.vllm.healthy),
+                )
+                seen.at = time.monotonic()
+        well = seen.database and seen.model
+        services_well = {"database": seen.database, "model": seen.model}
+        state = {"status": "ok" if well else "degraded", **services_well}
         return JSONResponse(state, status_code=200 if well else 503)
 
     @routes.get("/metrics")
-    def metrics() -> PlainTextResponse:
+    def metrics(request: Request) -> PlainTextResponse:
+        token, given = services.settings.metrics_token, request.headers.get("authorization", "")
+        if not token or not hmac.compare_digest(given.encode(), f"Bearer {token}".encode()):
+            raise NotFound("there is no such page")
         return PlainTextResponse(
             _exposition(services.database), media_type="text/plain; version=0.0.4"
         )

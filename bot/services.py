@@ -4,8 +4,11 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 
-from bot.accounts import AdminDoor
 from bot.chat import ChatService
+from bot.web.admission import Admission
+from bot.web.limits import Meter
+from bot.web.listeners import Listeners
+from bot.web.password import PasswordCheck
 from core.db import Database
 from core.settings import Settings
 from core.vllm import VllmClient
@@ -21,5 +24,8 @@ class Services:
     embedder: Embedder
     chat: ChatService
     vllm: VllmClient
-    door: AdminDoor
+    password: PasswordCheck
+    meter: Meter
+    admission: Admission
+    listeners: Listeners
     company: str  # its name, as customers read it

@@ -8,10 +8,10 @@ from uuid import UUID
 
 import gradio as gr
 
-from bot.accounts import visitor_id
 from bot.door import QUIET, Update, conversation_id, forgiving
 from bot.services import Services
 from bot.turns import MAX_TITLE_CHARS
+from bot.web.people import visitor_id
 from core.conversations import delete_conversation, list_conversations, rename_conversation
 from core.errors import InvalidInput
 from retrieval.load import storable_text
@@ -84,9 +84,7 @@ class Sidebar:
         self.rename.click(self.ask_title, where, self.drawn, **QUIET)
         self.title.submit(save_title, [self.title, *where], self.drawn, **QUIET)
         self.delete.click(self.ask_delete, None, self.drawn, **QUIET)
-        self.keep.click(
-            lambda: {self.deleting: gr.Column(visible=False)}, None, self.drawn, **QUIET
-        )
+        self.keep.click(self.keep_it, None, self.drawn, **QUIET)
         self.really.click(delete, where, drawn, **QUIET)
 
     def shown(self, owner_id: UUID, opened: UUID | None) -> Update:
@@ -117,6 +115,10 @@ class Sidebar:
     def ask_delete(self) -> Update:
         """Ask before taking a conversation away."""
         return {self.deleting: gr.Column(visible=True), self.renaming: gr.Column(visible=False)}
+
+    def keep_it(self) -> Update:
+        """Take the question back."""
+        return {self.deleting: gr.Column(visible=False)}
 
     def _rename(self, conversation: str, title: str, request: gr.Request) -> None:
         wanted = " ".join(storable_text(title).split())[:MAX_TITLE_CHARS]

@@ -11,14 +11,17 @@ from fastapi import APIRouter, Query, Request
 from fastapi.responses import HTMLResponse
 from psycopg import Connection
 
-from bot.accounts import is_admin, visitor_id
 from bot.html import article, page, prose
 from bot.services import Services
+from bot.web.people import is_admin, visitor_id
 from core.conversations import turn_owner, turn_passages
 from core.errors import NotFound, TurnNotFound
 from core.types import Passage
 from retrieval.search import SearchOptions
 from retrieval.store import StoredDocument, get_chunk_body, get_document
+
+REMOVED = "This article has been removed since. The answer read:"
+CLOSED = "This article is no longer open to you. The answer read:"
 
 
 def view_routes(services: Services) -> APIRouter:
@@ -28,12 +31,14 @@ def view_routes(services: Services) -> APIRouter:
 
     @routes.get("/documents/{document_id}")
     def document(
-        document_id: UUID, request: Request, chunk: Annotated[int | None, Query()] = None
+        document_id: UUID,
+        request: Request,
+        chunk: Annotated[int | None, Query(ge=0, lt=2**63)] = None,
     ) -> str:
         """Show an article to whom it is for and to admins, with one of its chunks marked."""
         with services.database.connect() as conn:
             found = get_document(conn, document_id)
-            if not is_admin(request.session) and not _is_for(conn, document_id, audiences):
+            if not is_admin(request) and not _is_for(conn, document_id, audiences):
                 raise NotFound(f"no document {document_id} for you")
             passage = "" if chunk is None else get_chunk_body(conn, document_id, chunk)
         body, _ = _whole(found, passage)
@@ -41,15 +46,22 @@ def view_routes(services: Services) -> APIRouter:
 
     @routes.get("/turns/{turn_id}/passages/{rank}")
     def passage(turn_id: UUID, rank: int, request: Request) -> str:
-        """Show what the model saw, in its article as that is today; the asker's and admins'."""
+        """Show what the model saw, in its article as that is today, to whom it is for."""
         with services.database.connect() as conn:
-            if not is_admin(request.session) and turn_owner(conn, turn_id) != visitor_id(request):
+            admin = is_admin(request)
+            if not admin and turn_owner(conn, turn_id) != visitor_id(request):
                 raise TurnNotFound(f"no turn {turn_id}")
             seen = next((p for p in turn_passages(conn, turn_id) if p.rank == rank), None)
             if seen is None:
                 raise NotFound(f"the answer has no source {rank}")
-            whole = get_document(conn, seen.document_id) if seen.document_id else None
-        return page(seen.title, _source(seen, whole), company=services.company)
+            whole, note = None, REMOVED
+            if seen.document_id:
+                # An article may have been brought in again since, for others than it was then.
+                if admin or _is_for(conn, seen.document_id, audiences):
+                    whole = get_document(conn, seen.document_id)
+                else:
+                    note = CLOSED
+        return page(seen.title, _source(seen, whole, note), company=services.company)
 
     return routes
 
@@ -65,11 +77,11 @@ def _whole(document: StoredDocument, passage: str) -> tuple[str, bool]:
     return f"<article>{title}{body}</article>", found
 
 
-def _source(seen: Passage, whole: StoredDocument | None) -> str:
+def _source(seen: Passage, whole: StoredDocument | None, note: str) -> str:
     """Return the article with the passage marked; the bare passage when it is gone from there."""
     place = f'<p class="source-place">Source {seen.rank} · {escape(_place(seen))}</p>'
     if whole is None:
-        return place + _alone(seen, "This article has been removed since. The answer read:")
+        return place + _alone(seen, note)
     body, found = _whole(whole, seen.body)
     if found:
         return place + body

@@ -283,6 +283,22 @@ def fail_stale_turns(conn: Connection[Any], older_than_s: float) -> int:
     return conn.execute(sql, (older_than_s,)).rowcount
 
 
+def count_streaming(conn: Connection[Any], owner_id: UUID, within_s: float) -> int:
+    """
+    Return how many answers are being written for an owner, in all web processes together.
+
+    One that began longer ago than any answer takes was left by a killed process.
+    """
+    sql = """
+        SELECT count(*) FROM turns t JOIN conversations c ON c.id = t.conversation_id
+        WHERE t.status = 'streaming' AND c.owner_id = %s
+          AND t.created_at > now() - make_interval(secs => %s)
+    """
+    row = conn.execute(sql, (owner_id, within_s)).fetchone()
+    assert row is not None  # an aggregate always yields one row
+    return int(row[0])
+
+
 def streaming_adapters(conn: Connection[Any]) -> set[str]:
     """Return the adapters that are writing an answer now; these must not be unloaded."""
     sql = """

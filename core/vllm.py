@@ -22,6 +22,39 @@ HEALTH_TIMEOUT_S = 2.0
 TEMPLATE_KWARGS = {"enable_thinking": False}
 
 
+UNIX = "unix:"  # before the path of a socket, in place of http://host:port
+
+
+def split_url(url: str) -> tuple[str, str | None]:
+    """
+    Return (base URL for an HTTP client, path of the socket to connect to or None for TCP).
+
+    >>> split_url("unix:/home/vllm.sock"), split_url("http://gpu:8001/")
+    (('http://vllm', '/home/vllm.sock'), ('http://gpu:8001', None))
+    """
+    if url.startswith(UNIX):
+        return "http://vllm", url.removeprefix(UNIX)
+    return url.rstrip("/"), None
+
+
+def open_http(
+    url: str,
+    api_key: str = "",
+    *,
+    timeout_s: float,
+    transport: httpx.BaseTransport | None = None,  # a test's own server
+) -> httpx.Client:
+    """Return an HTTP client of the server at `url`, its key in every request; close it."""
+    address, socket = split_url(url)
+    return httpx.Client(
+        base_url=address,
+        headers={"Authorization": f"Bearer {api_key}"} if api_key else {},
+        timeout=httpx.Timeout(timeout_s, connect=CONNECT_TIMEOUT_S),
+        transport=transport or httpx.HTTPTransport(uds=socket),
+        trust_env=False,  # asked is what the settings name, never a proxy of the environment
+    )
+
+
 @dataclass(frozen=True, slots=True)
 class Completion:
     """One answer with the server's own token counts."""
@@ -48,11 +81,7 @@ class VllmClient:
         *,
         transport: httpx.BaseTransport | None = None,  # a test's own server
     ) -> None:
-        headers = {"Authorization": f"Bearer {api_key}"} if api_key else {}
-        timeout = httpx.Timeout(timeout_s, connect=CONNECT_TIMEOUT_S)
-        self._http = httpx.Client(
-            base_url=base_url, headers=headers, timeout=timeout, transport=transport
-        )
+        self._http = open_http(base_url, api_key, timeout_s=timeout_s, transport=transport)
 
     def close(self) -> None:
         """Close all connections."""

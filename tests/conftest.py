@@ -27,7 +27,7 @@ MEMORY = Path("/dev/shm")  # a database is copied there in 10 ms, on a disk in 3
 @pytest.hookimpl(trylast=True)
 def pytest_collection_modifyitems(items):
     """Run the page tests last: Playwright keeps an event loop running once it has begun."""
-    items.sort(key=lambda item: "pages" in item.path.parts)
+    items.sort(key=lambda item: "page" in getattr(item, "fixturenames", ()))
 
 
 @pytest.fixture(scope="session")
@@ -122,6 +122,11 @@ class Stack:
     env: dict[str, str]
 
     @property
+    def vllm(self):
+        """The settings by which others use this stack's vLLM."""
+        return {"vllm_url": self.settings.vllm_base_url, "vllm_api_key": self.settings.vllm_key}
+
+    @property
     def url(self):
         """The page's address, without a trailing slash."""
         return f"http://127.0.0.1:{self.settings.web_port}"
@@ -145,7 +150,6 @@ def stack():
     own = {
         "home": home,
         "web_port": free_port(),
-        "vllm_port": free_port(),
         "admin_password": "a password for tests",
         "retrain_min_new_pairs": 1_000_000,  # a test says itself when to train
     }

@@ -9,14 +9,13 @@ class Wire:
     """Carries TCP both ways; `hold_after` bytes from the server it carries no more of them."""
 
     def __init__(self, url, hold_after=None):
-        host, port = url.removeprefix("http://").split(":")
-        self.target = (host, int(port))
+        self.url = url
         self.hold_after = hold_after
         self.ends = []
 
     async def connect(self, reader, writer):
         """Serve one connection until the client leaves it."""
-        there_reader, there_writer = await asyncio.open_connection(*self.target)
+        there_reader, there_writer = await self._open()
         self.ends += [writer, there_writer]
         await asyncio.gather(
             self._carry(reader, there_writer),
@@ -24,6 +23,12 @@ class Wire:
             return_exceptions=True,
         )
         writer.close()
+
+    async def _open(self):
+        if self.url.startswith("unix:"):
+            return await asyncio.open_unix_connection(self.url.removeprefix("unix:"))
+        host, port = self.url.removeprefix("http://").split(":")
+        return await asyncio.open_connection(host, int(port))
 
     async def _carry(self, reader, writer, hold_after=None):
         n_carried = 0

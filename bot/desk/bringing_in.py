@@ -15,6 +15,9 @@ from bot.desk.markup import PLAIN
 from bot.desk.uploads import keep_uploads
 from bot.door import QUIET, Update, forgiving
 from bot.services import Services
+from bot.web.people import ADMIN
+from core import audit
+from core.audit import Action
 from core.errors import InvalidInput
 from retrieval.jobs import request_job
 from retrieval.links import is_url
@@ -100,7 +103,8 @@ class BringingIn:
         with self.database.connect() as conn:
             same = [job for job in newest_jobs(conn, "ingest", 10) if is_open(job)]
             if not any(job.request == wanted for job in same):
-                request_job(conn, "ingest", wanted)
+                job = request_job(conn, "ingest", wanted)
+                audit.record(conn, ADMIN, Action.INGEST_REQUESTED, job.id, **wanted)
             return self.standing(conn)
 
     def standing(self, conn: Connection[Any]) -> Update:

@@ -40,7 +40,8 @@ class Offered:
     @classmethod
     def of(cls, now: Standing) -> Offered:
         """Return what can be chosen where learning stands so."""
-        return cls(now.live, now.before, tuple(adapter.name for adapter in now.adapters))
+        names = (adapter.name for adapter in now.adapters)
+        return cls(now.live, now.before, tuple(name for name in names if name not in now.tainted))
 
 
 class Deploying:

@@ -6,8 +6,8 @@ from uuid import UUID
 
 import gradio as gr
 
-from bot.accounts import require_admin
 from bot.door import friendly
+from bot.web.people import require_admin
 
 
 def require_desk(request: gr.Request) -> UUID:

@@ -18,8 +18,15 @@ def gate_card(report: GateReport) -> str:
     figures = report.figures
     return (
         f'<section class="gate"><h4>Gate {mark}</h4>{reasons}'
-        f"{_on_heldout(figures)}{_before_and_after(figures)}</section>"
+        f"{_on_heldout(figures)}{_before_and_after(figures)}{_not_asked(figures)}</section>"
     )
+
+
+def _not_asked(figures: Figures) -> str:
+    """Name the golden questions that can't be read; the others were asked."""
+    lines = "".join(f"<li>{text(line)}</li>" for line in figures.get("golden_problems", ()))
+    named = f'<div class="why bad">Not asked, of golden.jsonl:<ul>{lines}</ul></div>'
+    return named if lines else ""
 
 
 def _on_heldout(figures: Figures) -> str:

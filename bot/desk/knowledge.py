@@ -9,7 +9,6 @@ from uuid import UUID
 import gradio as gr
 from psycopg import Connection
 
-from bot.accounts import require_admin
 from bot.desk.articles import article_chunks, find_articles, get_article
 from bot.desk.bringing_in import BringingIn
 from bot.desk.door import require_desk
@@ -18,6 +17,9 @@ from bot.desk.markup import PLAIN, status, text
 from bot.desk.uploads import forget_upload
 from bot.door import QUIET, Update, forgiving
 from bot.services import Services
+from bot.web.people import ADMIN, require_admin
+from core import audit
+from core.audit import Action
 from core.errors import InvalidInput, RatchetError
 from retrieval.search import SearchOptions, search
 from retrieval.store import delete_document
@@ -193,6 +195,7 @@ class KnowledgePage:
         with self.database.connect() as conn:
             article = get_article(conn, _opened(listed))
             delete_document(conn, article.collection, article.uri)
+            audit.record(conn, ADMIN, Action.ARTICLE_REMOVED, article.uri)
         forget_upload(self.services.settings, article.uri)
         with self.database.connect() as conn:
             shown = self._list(conn, replace(listed, article_id=None))

@@ -10,7 +10,6 @@ import gradio as gr
 import pandas as pd
 from psycopg import Connection
 
-from bot.accounts import require_admin
 from bot.desk.deploying import Deploying, Offered, Pending
 from bot.desk.door import require_desk
 from bot.desk.learning_cards import adapter_table, deployment_table, live_card, run_card, run_label
@@ -18,8 +17,18 @@ from bot.desk.markup import PLAIN, status
 from bot.desk.standing import fingerprint, load_standing
 from bot.door import QUIET, Update, forgiving
 from bot.services import Services
+from bot.web.people import ADMIN, require_admin
+from core import audit
+from core.audit import Action
 from core.errors import RatchetError
-from core.learning import gate_report_of, get_run, list_runs, request_run, run_steps
+from core.learning import (
+    gate_report_of,
+    get_run,
+    list_attempts,
+    list_runs,
+    request_run,
+    run_steps,
+)
 from core.types import TrainingRun, TrainingStep
 
 POLL_S = 1.5
@@ -39,7 +48,8 @@ class LearningPage:
 
     def __init__(self, services: Services) -> None:
         self.database = services.database
-        self.max_pairs_per_rater = services.settings.max_pairs_per_rater
+        settings = services.settings
+        self.caps = settings.max_pairs_per_rater, settings.max_pairs_per_address
         self._lay_out(services)
         self._wire()
 
@@ -96,6 +106,8 @@ class LearningPage:
         require_desk(request)
         with self.database.connect() as conn:
             run = request_run(conn, "button")
+            if run:
+                audit.record(conn, ADMIN, Action.TRAINING_REQUESTED, run.id)
         said = (
             "Queued. The trainer takes it within a minute; you may leave this page."
             if run
@@ -133,7 +145,7 @@ class LearningPage:
 
     def _everything(self, conn: Connection[Any], seen: Seen) -> Update:
         mark = fingerprint(conn)
-        now = load_standing(conn, self.max_pairs_per_rater)
+        now = load_standing(conn, *self.caps)
         run = _shown_run(conn, seen)
         choices = [(run_label(known), str(known.id)) for known in now.runs]
         offered = Offered.of(now)
@@ -141,7 +153,9 @@ class LearningPage:
             **self._one_run(conn, Seen(mark, seen.run_id, offered)),
             self.live: live_card(now.live, now.since, now.n_pairs, now.n_new_pairs),
             self.run: gr.Dropdown(choices, value=str(run.id) if run else None),
-            self.adapters: adapter_table(now.adapters, now.gate_passed, now.live, now.before),
+            self.adapters: adapter_table(
+                now.adapters, now.gate_passed, now.live, now.before, now.tainted
+            ),
             self.log: deployment_table(now.deployments),
             # What is being chosen or confirmed stays while other rows change.
             **({} if offered == seen.offered else self.deploying.offer(offered)),
@@ -153,12 +167,12 @@ class LearningPage:
     def _one_run(self, conn: Connection[Any], seen: Seen) -> Update:
         run = _shown_run(conn, seen)
         if run is None:
-            nothing = {self.card: run_card(None, None), self.plots: gr.Row(visible=False)}
+            nothing = {self.card: run_card(None, None, ()), self.plots: gr.Row(visible=False)}
             return {self.seen: seen, **nothing}
         steps = run_steps(conn, run.id)
         return {
             self.seen: seen,
-            self.card: run_card(run, gate_report_of(conn, run.id)),
+            self.card: run_card(run, gate_report_of(conn, run.id), list_attempts(conn, run.id)),
             self.plots: gr.Row(visible=bool(steps)),
             self.loss: _points(steps, "loss"),
             self.margin: _points(steps, "margin"),

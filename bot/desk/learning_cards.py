@@ -2,13 +2,13 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Collection, Sequence
 from datetime import UTC, datetime
 
 from bot.desk import words
 from bot.desk.gate_words import gate_card
 from bot.desk.markup import duration, empty, figure_list, moment, pill, table, text
-from core.types import Adapter, Deployment, GateReport, RunState, TrainingRun
+from core.types import Adapter, Deployment, GateReport, RunState, TrainingAttempt, TrainingRun
 
 ADAPTERS = '<h2 class="desk-h2">Adapters</h2>'
 LOG = '<h2 class="desk-h2">Deployment log</h2>'
@@ -37,18 +37,21 @@ def run_label(run: TrainingRun) -> str:
     return f"{moment(run.created_at)} · {label}{named}"
 
 
-def run_card(run: TrainingRun | None, report: GateReport | None) -> str:
-    """Return one run: where it stands, how far it is, and what the gate found."""
+def run_card(
+    run: TrainingRun | None, report: GateReport | None, attempts: Sequence[TrainingAttempt]
+) -> str:
+    """Return one run: where it stands, how far it is, how it ended, and what the gate found."""
     if run is None:
         return empty(
             "No training yet",
-            "Press “Train now”, or wait for the clock: a run turns corrections and thumbs into "
-            "a new adapter, compares it with the live model, and promotes it if it is better.",
+            "Press “Train now”, or wait for the clock: a run turns approved corrections "
+            "into a new adapter, compares it with the live model, and promotes it if it is better.",
         )
     label, tone = words.RUN_STATES[run.state]
     head = f"<h3>Run of {moment(run.created_at)} {pill(label, tone)}</h3>"
     gate = gate_card(report) if report else ""
-    parts = [head, _progress(run), _facts(run), _outcome(run, report), gate]
+    outcome = _outcome(run, report) + _attempts(attempts)
+    parts = [head, _progress(run), _facts(run), outcome, gate]
     return f'<section class="run">{"".join(parts)}</section>'
 
 
@@ -88,10 +91,35 @@ def _outcome(run: TrainingRun, report: GateReport | None) -> str:
     return ""
 
 
+def _attempts(attempts: Sequence[TrainingAttempt]) -> str:
+    """Return how each attempt ended, when there was more than one."""
+    if len(attempts) < 2:
+        return ""
+    rows = [
+        [
+            str(attempt.attempt),
+            moment(attempt.started_at),
+            text(words.ATTEMPT_OUTCOMES.get(attempt.outcome or "", "At work")),
+            text(attempt.reason or "–"),
+        ]
+        for attempt in attempts
+    ]
+    return table(["Attempt", "Begun", "How it ended", "Why"], rows)
+
+
 def adapter_table(
-    adapters: Sequence[Adapter], reports: dict[str, bool], live: str | None, before: str | None
+    adapters: Sequence[Adapter],
+    reports: dict[str, bool],
+    live: str | None,
+    before: str | None,
+    tainted: Collection[str],
 ) -> str:
-    """Return the adapters, newest first; `reports` says by name whether the gate passed it."""
+    """
+    Return the adapters, newest first.
+
+    `reports` says by name whether the gate passed it; `tainted` names those that learned from
+    ejected feedback.
+    """
     if not adapters:
         return ADAPTERS + empty(
             "No adapters yet",
@@ -99,7 +127,8 @@ def adapter_table(
         )
     rows = [
         [
-            f"<b>{text(adapter.name)}</b> {_standing(adapter.name, live, before)}",
+            f"<b>{text(adapter.name)}</b> {_standing(adapter.name, live, before)}"
+            + (pill(words.TAINTED, "bad") if adapter.name in tainted else ""),
             _gate_mark(reports.get(adapter.name)),
             text(adapter.base_model.rstrip("/").rsplit("/", 1)[-1]),
             str(adapter.rank),

@@ -24,7 +24,8 @@ def build_desk(services: Services) -> gr.Blocks:
         gr.HTML(f"<style>{style}</style>", **PLAIN, elem_classes="desk-style")
         gr.HTML(
             '<header class="desk-head"><h1>Desk</h1><nav><a href="/">Chat</a>'
-            '<a href="/desk/logout">Sign out</a></nav></header>',
+            '<form method="post" action="/desk/logout"><button>Sign out</button></form>'
+            "</nav></header>",
             **PLAIN,
         )
         with gr.Tabs(elem_id="desk-tabs"):

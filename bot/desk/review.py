@@ -13,6 +13,9 @@ from bot.desk.queue import Place, Shown, find_place
 from bot.desk.review_card import queue_line, review_card
 from bot.door import QUIET, Update, forgiving
 from bot.services import Services
+from bot.web.people import ADMIN
+from core import audit
+from core.audit import Action
 from core.errors import InvalidInput
 from core.feedback import add_correction, decide_correction, record_review
 from core.types import Correction, CorrectionStatus, Verdict
@@ -136,14 +139,14 @@ class ReviewPage:
     def approve_correction(self, shown: Shown, reviewed_too: bool, request: gr.Request) -> Update:
         """Let the next training learn from the correction shown."""
         require_desk(request)
-        self._decide(shown, CorrectionStatus.APPROVED)
-        return self._same(shown, reviewed_too, "Approved.")
+        self._decide(shown, CorrectionStatus.APPROVED, Action.CORRECTION_APPROVED)
+        return self._same(shown, reviewed_too, "Approved. The next training learns from it.")
 
     @forgiving
     def reject_correction(self, shown: Shown, reviewed_too: bool, request: gr.Request) -> Update:
         """Keep the correction shown out of training."""
         require_desk(request)
-        self._decide(shown, CorrectionStatus.REJECTED)
+        self._decide(shown, CorrectionStatus.REJECTED, Action.CORRECTION_REJECTED)
         return self._same(shown, reviewed_too, "Rejected. No training will learn from it.")
 
     @forgiving
@@ -158,6 +161,7 @@ class ReviewPage:
             raise InvalidInput("the preferred answer is empty; write what should be said")
         with self.database.connect() as conn:
             add_correction(conn, turn_id, admin_id, body, by_admin=True)
+            audit.record(conn, ADMIN, Action.ANSWER_PREFERRED, turn_id)
         return self._same(shown, reviewed_too, "Saved. The next training learns from your answer.")
 
     @forgiving
@@ -171,14 +175,16 @@ class ReviewPage:
         kept = _written(note, MAX_NOTE_CHARS, "the note")
         with self.database.connect() as conn:
             record_review(conn, turn_id, found, kept, admin_id)
+            audit.record(conn, ADMIN, Action.ANSWER_REVIEWED, turn_id, verdict=found.value)
         step = 1 if reviewed_too else 0  # else it left the queue and the next moved up
         return self._fresh(shown, reviewed_too, step, f"Saved: {words.VERDICTS[found].lower()}.")
 
-    def _decide(self, shown: Shown, status: CorrectionStatus) -> None:
+    def _decide(self, shown: Shown, status: CorrectionStatus, action: Action) -> None:
         if shown.correction_id is None:
             raise InvalidInput("this answer has no customer's correction to decide on")
         with self.database.connect() as conn:
             decide_correction(conn, shown.correction_id, status)
+            audit.record(conn, ADMIN, action, shown.correction_id)
 
     def _same(self, shown: Shown, reviewed_too: bool, said: str) -> Update:
         """Show the same answer again; what is being written beside it stays."""

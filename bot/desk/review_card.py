@@ -9,8 +9,8 @@ from bot.desk import words
 from bot.desk.markup import empty, figure_list, milliseconds, moment, pill, text, written
 from bot.desk.queue import Place
 from core.feedback import ReviewItem
-from core.types import Correction, CorrectionStatus, Feedback, Passage, Turn, TurnStatus
-from training.pairs import MAX_ANSWER_CHARS
+from core.types import Correction, Feedback, Passage, Turn, TurnStatus
+from training.pairs import MAX_ANSWER_CHARS, counting_correction
 
 CITATION = re.compile(r"\[(\d+)\]")
 
@@ -113,7 +113,12 @@ def _dislike(feedback: Feedback) -> str:
 def _corrections(item: ReviewItem) -> str:
     learned_from, newest = learned_correction(item), _newest(item)
     return "".join(
-        _correction(c, c is learned_from, is_replaced=c is not newest[c.author_id])
+        _correction(
+            c,
+            c is learned_from,
+            is_replaced=c is not newest[c.author_id],
+            is_ejected=c.author_id in item.ejected,
+        )
         for c in item.corrections
     )
 
@@ -128,20 +133,27 @@ def _newest(item: ReviewItem) -> dict[UUID, Correction]:
 
 def learned_correction(item: ReviewItem) -> Correction | None:
     """Return the correction that the next training takes, by the rules of `training.pairs`."""
-    approved = (c for c in _newest(item).values() if c.status is CorrectionStatus.APPROVED)
-    return next((c for c in approved if len(c.body) <= MAX_ANSWER_CHARS), None)
+    newest = (c for c in _newest(item).values() if c.author_id not in item.ejected)
+    counting = counting_correction(newest)
+    return counting if counting and len(counting.body) <= MAX_ANSWER_CHARS else None
 
 
-def _correction(correction: Correction, is_learned_from: bool, *, is_replaced: bool) -> str:
+def _correction(
+    correction: Correction, is_learned_from: bool, *, is_replaced: bool, is_ejected: bool
+) -> str:
     label, tone = words.CORRECTION_STATES[correction.status]
     if is_replaced:
         label, tone = "Replaced by a newer one", "plain"
     author = "Your preferred answer" if correction.by_admin else "The customer’s correction"
     marks = pill(label, tone) + (pill("learned from", "good") if is_learned_from else "")
+    if is_ejected:
+        marks += pill("ejected: not learned from", "bad")
     if len(correction.body) > MAX_ANSWER_CHARS:
         marks += pill("too long to learn from; write a shorter one", "bad")
+    rater = "" if correction.by_admin else f'<p class="faint">Rater {correction.author_id}</p>'
     return (
-        f'<section class="correction"><h3>{author} {marks}</h3>{written(correction.body)}</section>'
+        f'<section class="correction"><h3>{author} {marks}</h3>{written(correction.body)}{rater}'
+        "</section>"
     )
 
 

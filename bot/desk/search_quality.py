@@ -9,7 +9,6 @@ from uuid import UUID
 import gradio as gr
 from psycopg import Connection
 
-from bot.accounts import require_admin
 from bot.desk.articles import articles_by_uri, questions_asked
 from bot.desk.door import require_desk
 from bot.desk.jobs import POLL_S, get_job, is_open, newest_jobs
@@ -22,6 +21,9 @@ from bot.desk.search_quality_cards import (
 )
 from bot.door import QUIET, Update, forgiving
 from bot.services import Services
+from bot.web.people import ADMIN, require_admin
+from core import audit
+from core.audit import Action
 from core.errors import InvalidInput, RatchetError
 from retrieval.jobs import request_job
 from retrieval.tuning import Tuning
@@ -100,7 +102,8 @@ class SearchQualityPage:
         with self.database.connect() as conn:
             jobs = newest_jobs(conn, "evaluate", N_SHOWN)
             if not any(is_open(job) and job.request == wanted for job in jobs):
-                request_job(conn, "evaluate", wanted)
+                job = request_job(conn, "evaluate", wanted)
+                audit.record(conn, ADMIN, Action.EVALUATION_REQUESTED, job.id)
         with self.database.connect() as conn:
             return self._standing(conn, None)
 

@@ -18,6 +18,7 @@ from core.learning import (
     newest_dataset,
     previous_live,
     raw_feedback,
+    tainted_adapters,
 )
 from core.types import Adapter, Deployment, TrainingRun
 from training.pairs import build_pairs
@@ -37,14 +38,17 @@ class Standing:
     runs: list[TrainingRun]
     adapters: list[Adapter]
     gate_passed: dict[str, bool]  # by adapter name
+    tainted: set[str]  # adapters that learned from ejected feedback
     deployments: list[Deployment]
 
 
-def load_standing(conn: Connection[Any], max_pairs_per_rater: int) -> Standing:
+def load_standing(
+    conn: Connection[Any], max_pairs_per_rater: int, max_pairs_per_address: int
+) -> Standing:
     """Return all that the page shows besides one run's own figures."""
     deployments = list_deployments(conn, N_SHOWN)
     adapters = list_adapters(conn, N_SHOWN)
-    n_pairs, n_new_pairs = _count_pairs(conn, max_pairs_per_rater)
+    n_pairs, n_new_pairs = _count_pairs(conn, max_pairs_per_rater, max_pairs_per_address)
     return Standing(
         live=live_adapter(conn),
         before=previous_live(conn),
@@ -54,6 +58,7 @@ def load_standing(conn: Connection[Any], max_pairs_per_rater: int) -> Standing:
         runs=list_runs(conn, N_SHOWN),
         adapters=adapters,
         gate_passed=_gate_passed(conn, adapters),
+        tainted=tainted_adapters(conn),
         deployments=deployments,
     )
 
@@ -67,18 +72,21 @@ def fingerprint(conn: Connection[Any]) -> str:
             (SELECT max(version) FROM adapters),
             (SELECT count(*) FROM gate_reports),
             (SELECT max(id) FROM deployments),
-            (SELECT max(rated_at) FROM feedback),
+            (SELECT count(*) FROM ejections),
             (SELECT max(created_at) FROM corrections),
             (SELECT count(*) FROM corrections WHERE status = 'rejected'),
-            (SELECT count(*) FROM corrections WHERE status = 'approved'))
+            (SELECT count(*) FROM corrections WHERE status = 'approved'),
+            (SELECT count(*) || '.' || count(ended_at) FROM training_attempts))
     """
     row = conn.execute(sql).fetchone()
     assert row is not None  # a SELECT without FROM yields one row
     return str(row[0])
 
 
-def _count_pairs(conn: Connection[Any], max_pairs_per_rater: int) -> tuple[int, int]:
-    pairs = build_pairs(raw_feedback(conn), max_pairs_per_rater)
+def _count_pairs(
+    conn: Connection[Any], max_pairs_per_rater: int, max_pairs_per_address: int
+) -> tuple[int, int]:
+    pairs = build_pairs(raw_feedback(conn), max_pairs_per_rater, max_pairs_per_address)
     newest = newest_dataset(conn)
     known: set[UUID] = {UUID(pair["id"]) for pair in newest[1]["pairs"]} if newest else set()
     return len(pairs), sum(pair.id not in known for pair in pairs)

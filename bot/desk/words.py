@@ -41,11 +41,21 @@ RUN_STATES: dict[RunState, tuple[str, str]] = {
     RunState.FAILED: ("Failed", "bad"),
 }
 
+ATTEMPT_OUTCOMES: dict[str, str] = {
+    "promoted": "Promoted",
+    "rejected": "Rejected",
+    "failed": "Failed",
+    "queued": "Broke off; tried again",
+    "lost": "Its worker vanished",
+}
+
+TAINTED = "learned from ejected feedback"  # an adapter that does not go live again
+
 TRIGGERS: dict[str, str] = {
     "button": "this page",
     "command": "the command line",
     "beat": "the clock",
-    "threshold": "enough new feedback",
+    "threshold": "enough newly approved corrections",
 }
 
 DEPLOYMENT_KINDS: dict[DeploymentKind, str] = {

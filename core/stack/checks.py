@@ -125,13 +125,10 @@ def _model(settings: Settings) -> Check:
 
 
 def _ports(settings: Settings) -> Iterator[Check]:
-    wanted = [("web port", settings.web_host, settings.web_port, "RATCHET_WEB_PORT")]
-    if not settings.vllm_url:
-        wanted.append(("vLLM port", "127.0.0.1", settings.vllm_port, "RATCHET_VLLM_PORT"))
-    for name, host, port, setting in wanted:
-        why = _why_not_bindable(host, port)
-        problem = f"port {port} on {host} can't be used ({why}); set {setting} to a free one"
-        yield Check(name, f"{port} {'taken' if why else 'free'}", problem if why else "")
+    host, port = settings.web_host, settings.web_port
+    why = _why_not_bindable(host, port)
+    problem = f"port {port} on {host} can't be used ({why}); set RATCHET_WEB_PORT to a free one"
+    yield Check("web port", f"{port} {'taken' if why else 'free'}", problem if why else "")
 
 
 def _why_not_bindable(host: str, port: int) -> str:

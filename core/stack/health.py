@@ -17,6 +17,7 @@ from core.stack import postgres, supervisor
 from core.stack.leftovers import find_leftovers
 from core.stack.programs import programs
 from core.stack.supervisor import ProcessInfo
+from core.vllm import split_url
 
 TIMEOUT_S = 2.0
 STARTING_S = {"vllm": 180.0}  # how long a program may take until it answers
@@ -85,12 +86,12 @@ def _looks(settings: Settings) -> dict[str, Callable[[], str]]:
     return {
         "postgres": lambda: postgres.answers(settings.dsn),
         "redis": lambda: _broker(settings),
-        "vllm": lambda: _http(f"{settings.vllm_base_url}/health"),
+        "vllm": lambda: _http(settings.vllm_base_url),
         "worker": lambda: _celery(settings, "worker"),
         "trainer": lambda: _celery(settings, "trainer"),
         "beat": lambda: "",
         # 503 is the page saying that the database or the model is away: theirs to show.
-        "web": lambda: _http(f"{page_url(settings)}/health", (200, 503)),
+        "web": lambda: _http(page_url(settings), (200, 503)),
     }
 
 
@@ -125,8 +126,11 @@ def _is_alive(info: ProcessInfo | None) -> bool:
 
 
 def _http(url: str, well: tuple[int, ...] = (200,)) -> str:
+    address, socket = split_url(url)
+    transport = httpx.HTTPTransport(uds=socket)
     try:
-        code = httpx.get(url, timeout=TIMEOUT_S, trust_env=False).status_code
+        with httpx.Client(timeout=TIMEOUT_S, transport=transport, trust_env=False) as http:
+            code = http.get(f"{address}/health").status_code
     except httpx.HTTPError as exc:
         return f"{url}: {exc or type(exc).__name__}"
     return "" if code in well else f"{url} answers {code}"

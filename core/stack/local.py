@@ -8,12 +8,13 @@ from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 
 from core.errors import StackError
+from core.secrets import renew_exposed
 from core.settings import Settings
 from core.stack import checks, health, postgres, supervisor
 from core.stack.leftovers import end_processes, find_leftovers
 from core.stack.programs import programs
 
-FOLDERS = ("redis", "adapters", "datasets", "runs", "logs", "supervisor")
+FOLDERS = ("redis", "vllm", "adapters", "datasets", "runs", "logs", "supervisor")
 START_TIMEOUT_S = {"vllm": 600.0}  # a first start compiles and may fetch a model
 DEFAULT_START_TIMEOUT_S = 180.0
 ENDED = ("BACKOFF", "EXITED", "FATAL")  # a supervisor goes on trying; a first start must not
@@ -105,10 +106,13 @@ def admin_dsn(settings: Settings) -> str:
 def _make_folders(settings: Settings) -> str:
     for name in FOLDERS:
         (settings.home / name).mkdir(mode=0o700, parents=True, exist_ok=True)
-    settings.secret("admin-password")
-    settings.secret("session-secret")
+    renewed = renew_exposed(settings.home)
+    for name in ("admin-password", "session-secret", "vllm-api-key"):
+        settings.secret(name)
     if not settings.database_url and postgres.prepare_data_folder(settings.home / "postgres"):
         return f"new database in {settings.home / 'postgres'}"
+    if renewed:
+        return f"made anew, as strangers could read the old ones: {', '.join(renewed)}"
     return str(settings.home)
 
 

@@ -12,7 +12,7 @@ from pathlib import Path
 from core.errors import StackError
 from core.settings import ROOT, Settings
 from core.stack import postgres
-from core.vllm import ADAPTED_MODULES
+from core.vllm import ADAPTED_MODULES, split_url
 
 VLLM_MODULE = "vllm.entrypoints.launchers.api_server.entry"
 # Celery stops at once on QUIT and puts unfinished tasks back; TERM would wait for a training.
@@ -89,14 +89,18 @@ def vllm_is_for_cpu() -> bool:
     return True
 
 
-def vllm_command(settings: Settings, host: str = "127.0.0.1") -> list[str]:
-    """Return the command that serves the base model and its adapters."""
+def vllm_command(settings: Settings, host: str | None = None) -> list[str]:
+    """
+    Return the command that serves the base model and its adapters.
+
+    Without a host it listens on the unix socket of the settings' `vllm_base_url`: its key
+    guards only some of its routes, the folder around a socket guards all of them.
+    """
     n_resident = 2 * settings.max_loras  # adapters kept in memory besides those in a batch
     options = {
         "--model": settings.model,
         "--served-model-name": "base",
-        "--host": host,
-        "--port": str(settings.vllm_port),
+        **_listening(settings, host),
         "--max-model-len": str(settings.max_model_len),
         "--max-loras": str(settings.max_loras),
         "--max-cpu-loras": str(n_resident),
@@ -110,6 +114,14 @@ def vllm_command(settings: Settings, host: str = "127.0.0.1") -> list[str]:
     return [sys.executable, "-m", VLLM_MODULE, *flat, *lora]
 
 
+def _listening(settings: Settings, host: str | None) -> dict[str, str]:
+    if host is not None:
+        return {"--host": host, "--port": str(settings.vllm_port)}
+    _, socket = split_url(settings.vllm_base_url)
+    assert socket is not None  # programs() starts no vLLM when a URL names another
+    return {"--uds": socket}
+
+
 def vllm_environment(settings: Settings) -> dict[str, str]:
     """Return what vLLM reads from its environment."""
     env = {"VLLM_ALLOW_RUNTIME_LORA_UPDATING": "1", "VLLM_NO_USAGE_STATS": "1"}
@@ -117,8 +129,8 @@ def vllm_environment(settings: Settings) -> dict[str, str]:
         env["TORCHDYNAMO_DISABLE"] = "1"  # else the first scoring request compiles C++ for 11 s
     if is_local_model(settings.model):
         env["HF_HUB_OFFLINE"] = "1"
-    if settings.vllm_api_key:
-        env["VLLM_API_KEY"] = settings.vllm_api_key  # not an argument: those can be seen by all
+    if key := settings.vllm_api_key or settings.vllm_key:
+        env["VLLM_API_KEY"] = key  # not an argument: those can be seen by all
     return env
 
 
@@ -151,7 +163,9 @@ def _redis(settings: Settings) -> Program:
 
 def _vllm(settings: Settings) -> Program:
     command = cleaned(vllm_command(settings))
-    return Program("vllm", 30, command, vllm_environment(settings), settle_s=60)
+    # Its processes talk over sockets of their own, which else lie in the shared /tmp.
+    env = vllm_environment(settings) | {"VLLM_RPC_BASE_PATH": str(settings.home / "vllm")}
+    return Program("vllm", 30, command, env, settle_s=60)
 
 
 def _celery(settings: Settings) -> list[Program]:

@@ -27,12 +27,12 @@ def tokenizer():
 
 
 @pytest.fixture
-async def chat(tmp_path, dsn, database, embedder, tokenizer, unused_tcp_port):
+async def chat(tmp_path, dsn, database, embedder, tokenizer):
     """A chat on one article; at the model's port nobody listens."""
     article = tmp_path / "returns.md"
     article.write_text("# Returns\n\nThe fee for a return label is $4.95.")
     ingest(database, embedder, [article])
-    settings = Settings(home=tmp_path, database_url=dsn, vllm_port=unused_tcp_port, _env_file=None)
+    settings = Settings(home=tmp_path, database_url=dsn, _env_file=None)
     opened = ChatService(settings, database, embedder, tokenizer)
     yield opened
     await opened.close()

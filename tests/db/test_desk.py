@@ -14,7 +14,7 @@ from bot.desk.learning import Seen
 from bot.desk.queue import Shown, find_place
 from bot.desk.standing import fingerprint
 from core.feedback import add_correction, decide_correction, record_review
-from core.learning import request_run
+from core.learning import eject_rater, request_run
 from core.types import CorrectionStatus, Verdict
 from retrieval.jobs import request_job
 from tests.builders import ADMIN, ANNA, make_rating, make_turn
@@ -108,7 +108,7 @@ def test_an_emptied_queue_shows_nothing(conn):
     assert (None, 0, 1) == (place.item, place.n_left, place.n_disliked)
 
 
-@pytest.mark.parametrize("change", ["dislike", "correction", "decision", "run"])
+@pytest.mark.parametrize("change", ["correction", "decision", "run", "ejection"])
 def test_the_learning_page_notices(conn, change):
     """What the page leaves out until a reload is a lie by then."""
     turn = make_turn(conn)
@@ -116,13 +116,13 @@ def test_the_learning_page_notices(conn, change):
     before = fingerprint(conn)
 
     match change:
-        case "dislike":
-            make_rating(conn, turn)
         case "correction":
             add_correction(conn, turn.id, UUID(int=7), "In May.", by_admin=False)
         case "decision":
             decide_correction(conn, correction.id, CorrectionStatus.REJECTED)
         case "run":
             request_run(conn, "button")
+        case "ejection":
+            eject_rater(conn, ANNA, "test", "")
 
     assert before != fingerprint(conn)

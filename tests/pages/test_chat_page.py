@@ -37,7 +37,10 @@ def held_url(stack):
     """A second web app on the same stack; its answers stay in the middle until they are left."""
     with held_wire(stack.settings.vllm_base_url, hold_after=1500) as vllm_url:
         settings = Settings(
-            home=stack.settings.home, web_port=free_port(), vllm_url=vllm_url, _env_file=None
+            home=stack.settings.home,
+            web_port=free_port(),
+            **stack.vllm | {"vllm_url": vllm_url},
+            _env_file=None,
         )
         with running_web(settings) as url:
             yield url
@@ -65,7 +68,9 @@ def ask(page, question):
 
 def answered(page, n_answers=1):
     """Wait until the last answer is there to be rated, and return it."""
-    expect(page.locator("#chat .bot-row")).to_have_count(n_answers)
+    # The whole answer is drawn by another element than the pieces before it: what is read then
+    # is what is stored.
+    expect(page.locator("#chat .bot-row .answer:not(.writing)")).to_have_count(n_answers)
     expect(page.locator("#actions")).to_be_visible(timeout=WAIT_MS)
     return page.locator("#chat .bot-row").last
 

@@ -5,7 +5,6 @@ import time
 from contextlib import asynccontextmanager
 from uuid import uuid4
 
-import httpx
 import pytest
 
 from bot.chat import ChatService, Finished, Started, Token
@@ -90,9 +89,9 @@ def stored(database: Database, turn_id):
         return get_turn(conn, turn_id)
 
 
-def n_running(vllm_url):
+def n_running(vllm):
     """How many requests the server works on now."""
-    lines = httpx.get(f"{vllm_url}/metrics", timeout=5).text.splitlines()
+    lines = vllm._http.get("/metrics").text.splitlines()
     running = [line for line in lines if line.startswith("vllm:num_requests_running")]
     return sum(float(line.split()[-1]) for line in running)
 
@@ -127,9 +126,7 @@ async def test_the_turn_is_stored_before_its_first_token(chat, database):
     await events.aclose()
 
 
-async def test_closing_the_stream_stops_the_model_and_keeps_what_came(
-    talkative, database, vllm_url
-):
+async def test_closing_the_stream_stops_the_model_and_keeps_what_came(talkative, database, vllm):
     """A customer who leaves must not cost the others; what they read stays rateable."""
     events, turn_id = await read_first_token(talkative)
 
@@ -138,16 +135,16 @@ async def test_closing_the_stream_stops_the_model_and_keeps_what_came(
     turn = stored(database, turn_id)
     assert (TurnStatus.STOPPED, True) == (turn.status, bool(turn.answer))
     assert turn.prompt_tokens > 0
-    await becomes_idle(vllm_url)
+    await becomes_idle(vllm)
 
 
-async def becomes_idle(vllm_url):
+async def becomes_idle(vllm):
     deadline = time.monotonic() + 3
-    while await asyncio.to_thread(n_running, vllm_url):
+    while await asyncio.to_thread(n_running, vllm):
         assert time.monotonic() < deadline, "the server still works on an answer nobody reads"
 
 
-async def test_stop_ends_the_answer_for_the_one_who_asked(talkative, database, vllm_url):
+async def test_stop_ends_the_answer_for_the_one_who_asked(talkative, database, vllm):
     """The page's Stop: the stream ends by itself, with the partial answer stored."""
     events, turn_id = await read_first_token(talkative)
     turn = stored(database, turn_id)
@@ -156,7 +153,7 @@ async def test_stop_ends_the_answer_for_the_one_who_asked(talkative, database, v
     rest = [event async for event in events]
 
     assert TurnStatus.STOPPED is rest[-1].turn.status
-    await becomes_idle(vllm_url)
+    await becomes_idle(vllm)
 
 
 async def test_nobody_stops_somebody_elses_answer(chat, database):

@@ -36,7 +36,7 @@ def wait_until_healthy(stack, within_s=HEALED_WITHIN_S):
 def light_stack(stack):
     """A second stack that borrows the first one's vLLM, so that it starts in seconds."""
     home = Path(tempfile.mkdtemp(prefix="rt-", dir="/tmp"))
-    own = {"home": home, "web_port": free_port(), "vllm_url": stack.settings.vllm_base_url}
+    own = {"home": home, "web_port": free_port(), **stack.vllm}
     env = os.environ | {f"RATCHET_{name.upper()}": str(value) for name, value in own.items()}
     light = Stack(Settings(**own, _env_file=None), env)
     yield light
@@ -126,7 +126,7 @@ def test_a_model_that_cannot_be_loaded_is_one_line_and_nothing_runs(tmp_path):
     """A half stack that goes on trying in the background helps nobody."""
     home = Path(tempfile.mkdtemp(prefix="rt-", dir="/tmp"))
     (tmp_path / "config.json").write_text("{}")
-    own = {"home": home, "model": str(tmp_path), "web_port": free_port(), "vllm_port": free_port()}
+    own = {"home": home, "model": str(tmp_path), "web_port": free_port()}
     env = os.environ | {f"RATCHET_{name.upper()}": str(value) for name, value in own.items()}
     broken = Stack(Settings(**own, _env_file=None), env)
 

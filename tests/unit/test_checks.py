@@ -24,11 +24,10 @@ def make(tmp_path, model):
     """Settings that nothing is wrong with, but for what is passed."""
 
     def make(**changed):
-        with socket.socket() as web, socket.socket() as vllm:
-            for probe in (web, vllm):
-                probe.bind(("127.0.0.1", 0))
-            ports = {"web_port": web.getsockname()[1], "vllm_port": vllm.getsockname()[1]}
-        sound = {"home": tmp_path / "home", "model": str(model), **ports}
+        with socket.socket() as probe:
+            probe.bind(("127.0.0.1", 0))
+            port = probe.getsockname()[1]
+        sound = {"home": tmp_path / "home", "model": str(model), "web_port": port}
         return Settings(**{**sound, **changed}, _env_file=None)
 
     return make
@@ -43,29 +42,15 @@ def test_sound_settings_may_start(make):
     assert 0o700 == settings.home.stat().st_mode & 0o777
 
 
-@pytest.mark.parametrize(
-    ("port", "setting"), [("web_port", "RATCHET_WEB_PORT"), ("vllm_port", "RATCHET_VLLM_PORT")]
-)
-def test_a_taken_port_is_named_with_its_setting(make, port, setting):
+def test_a_taken_port_is_named_with_its_setting(make):
     """The commonest way for a start to fail."""
     with socket.socket() as taken:
         taken.bind(("127.0.0.1", 0))
         taken.listen()
         number = taken.getsockname()[1]
 
-        with pytest.raises(ConfigurationError, match=rf"port {number} .*set {setting}"):
-            checks.require_startable(make(**{port: number}))
-
-
-def test_vllms_port_is_not_looked_at_when_vllm_runs_elsewhere(make):
-    """With RATCHET_VLLM_URL nothing is started on that port."""
-    with socket.socket() as taken:
-        taken.bind(("127.0.0.1", 0))
-        taken.listen()
-
-        checks.require_startable(
-            make(vllm_port=taken.getsockname()[1], vllm_url="http://127.0.0.1:9")
-        )
+        with pytest.raises(ConfigurationError, match=rf"port {number} .*set RATCHET_WEB_PORT"):
+            checks.require_startable(make(web_port=number))
 
 
 def test_a_missing_model_folder_is_named(make, tmp_path):
@@ -115,7 +100,7 @@ def test_the_doctor_looks_at_everything(make):
     found = {check.name for check in checks.run_checks(make(), is_running=False)}
 
     assert {"home path", "home folder", "disk", "model", "python", "packages"} <= found
-    assert {"memory", "GPU", "web port", "vLLM port"} <= found
+    assert {"memory", "GPU", "web port"} <= found
 
 
 def test_our_own_ports_are_no_problem_while_we_run(make):

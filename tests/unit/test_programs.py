@@ -36,11 +36,28 @@ def test_an_external_service_is_not_started(tmp_path, setting, url, program):
     assert program not in names(make(tmp_path, **{setting: url}))
 
 
-def test_vllm_listens_on_loopback_only(tmp_path):
+def test_vllm_listens_on_no_port(tmp_path):
     """Its key guards only some of its routes, and one of them loads weights from any folder."""
     command = vllm_command(make(tmp_path))
 
-    assert "127.0.0.1" == command[command.index("--host") + 1]
+    assert str(tmp_path / "vllm" / "vllm.sock") == command[command.index("--uds") + 1]
+    assert not {"--host", "--port"} & set(command)
+
+
+def test_a_servers_vllm_listens_where_it_is_told(tmp_path):
+    """In compose its network is private; a socket file would not cross containers."""
+    command = vllm_command(make(tmp_path, vllm_url="http://vllm:8001"), host="0.0.0.0")
+
+    assert "0.0.0.0" == command[command.index("--host") + 1]
+    assert "--uds" not in command
+
+
+def test_the_local_vllm_has_a_key_of_its_own(tmp_path):
+    """Made at the first start like the other secrets, and readable by its owner only."""
+    key = vllm_environment(make(tmp_path))["VLLM_API_KEY"]
+
+    assert (tmp_path / "vllm-api-key").read_text() == key
+    assert 0o600 == (tmp_path / "vllm-api-key").stat().st_mode & 0o777
 
 
 def test_the_key_is_not_an_argument(tmp_path):

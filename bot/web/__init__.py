@@ -1,0 +1,1 @@
+"""What stands around every request: policy, guard, sessions, sign-in, limits."""

@@ -1,0 +1,108 @@
+"""How many answers are written at once: of a visitor, of an address, in all; others wait or go."""
+
+from __future__ import annotations
+
+import asyncio
+import math
+import time
+from collections import Counter
+from collections.abc import AsyncIterator
+from uuid import UUID
+
+from bot.web.limits import network_of
+from core.errors import Busy
+from core.settings import Settings
+
+LOOK_EVERY_S = 1.0  # how often a waiting page is told its place
+FIRST_GUESS_S = 5.0  # of an answer's length, before any was written
+WEIGHT_OF_NEWEST = 0.2
+
+
+class Admission:
+    """The seats of one web process; used from its event loop only."""
+
+    def __init__(self, settings: Settings) -> None:
+        self._settings = settings
+        self._of_visitor: Counter[UUID] = Counter()
+        self._of_address: Counter[str] = Counter()
+        self._waiting: list[Ticket] = []
+        self._n_seated = 0
+        self._answer_s = FIRST_GUESS_S
+
+    def enter(self, visitor: UUID, address: str) -> Ticket:
+        """
+        Return a ticket, which must be left again; it has no seat yet.
+
+        Raises:
+            Busy: This visitor or this address has enough answers at once, or too many wait.
+        """
+        network, settings = network_of(address), self._settings
+        if self._of_visitor[visitor] >= settings.max_answers_per_visitor:
+            raise Busy("your answers before this one are still being written; wait for them", 2)
+        if self._of_address[network] >= settings.max_answers_per_address:
+            raise self._busy("too many answers are being written for your network just now")
+        self._check_room()
+        ticket = Ticket(self, visitor, network)
+        self._of_visitor[visitor] += 1
+        self._of_address[network] += 1
+        return ticket
+
+    def _check_room(self) -> None:
+        settings = self._settings
+        is_full = self._n_seated >= settings.max_answers
+        if is_full and len(self._waiting) >= settings.max_answers_waiting:
+            raise self._busy("very many people are asking just now")
+
+    def _busy(self, why: str) -> Busy:
+        rounds = 1 + len(self._waiting) // self._settings.max_answers
+        wait_s = max(1, math.ceil(rounds * self._answer_s))
+        return Busy(f"{why}; try again in {wait_s} s", wait_s)
+
+    def _fill_seats(self) -> None:
+        while self._waiting and self._n_seated < self._settings.max_answers:
+            self._waiting.pop(0)._seat()
+            self._n_seated += 1
+
+    def _leave(self, ticket: Ticket) -> None:
+        self._of_visitor[ticket.visitor] -= 1
+        self._of_address[ticket.network] -= 1
+        self._of_visitor, self._of_address = +self._of_visitor, +self._of_address  # without zeros
+        if ticket in self._waiting:
+            self._waiting.remove(ticket)
+        elif ticket.seated_at is not None:
+            self._n_seated -= 1
+            took_s = time.monotonic() - ticket.seated_at
+            self._answer_s += WEIGHT_OF_NEWEST * (took_s - self._answer_s)
+        self._fill_seats()
+
+
+class Ticket:
+    """One answer's place: counted from the start, seated when its turn comes."""
+
+    def __init__(self, admission: Admission, visitor: UUID, network: str) -> None:
+        self.visitor, self.network = visitor, network
+        self.seated_at: float | None = None  # monotonic, s
+        self._admission = admission
+        self._called = asyncio.Event()
+
+    async def places(self) -> AsyncIterator[int]:
+        """Queue up, yield how many are before us now and then, and end with a seat."""
+        self._admission._check_room()
+        line = self._admission._waiting
+        line.append(self)
+        self._admission._fill_seats()
+        while not self._called.is_set():
+            yield line.index(self)
+            try:
+                async with asyncio.timeout(LOOK_EVERY_S):
+                    await self._called.wait()
+            except TimeoutError:
+                continue
+
+    def leave(self) -> None:
+        """Give the place free, whatever had come of it."""
+        self._admission._leave(self)
+
+    def _seat(self) -> None:
+        self.seated_at = time.monotonic()
+        self._called.set()
