@@ -27,7 +27,7 @@ MEMORY = Path("/dev/shm")  # a database is copied there in 10 ms, on a disk in 3
 @pytest.hookimpl(trylast=True)
 def pytest_collection_modifyitems(items):
     """Run the page tests last: Playwright keeps an event loop running once it has begun."""
-    items.sort(key=lambda item: "page" in getattr(item, "fixturenames", ()))
+    items.sort(key=lambda item: "playwright" in getattr(item, "fixturenames", ()))
 
 
 @pytest.fixture(scope="session")

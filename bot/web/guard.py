@@ -87,7 +87,7 @@ class Guard:
         except Exception:
             if answer.has_begun:
                 raise  # the server breaks the connection off, so that nobody takes it for whole
-            log.exception("%s %s failed", request.method, request.url.path)
+            log.exception("%s %r failed", request.method, request.url.path)
             problem = RatchetError("something unforeseen went wrong; the log says what")
             await answer.refuse(request, problem, self.company)
         if isinstance(answer.body, CountedBody) and answer.body.refused:

@@ -16,6 +16,8 @@ if __name__ == "__main__":
     sys.path[0] = root  # run as a file, for a start in 0.1 s
     from core.stack.leftovers import MARK, end_processes, find_leftovers
 
-    program = os.environ["SUPERVISOR_PROCESS_NAME"]
-    end_processes(find_leftovers(Path(os.environ[MARK]), program), grace_s=3.0)
+    home, program = Path(os.environ[MARK]), os.environ["SUPERVISOR_PROCESS_NAME"]
+    end_processes(find_leftovers(home, program), grace_s=3.0)
+    # Nor does it take its socket along, and vLLM does not bind to one that is there.
+    (home / program / f"{program}.sock").unlink(missing_ok=True)
     os.execvp(sys.argv[1], sys.argv[1:])  # noqa: S606 - our own fixed command
