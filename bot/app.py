@@ -5,6 +5,7 @@ from __future__ import annotations
 import asyncio
 import logging
 import os
+import signal
 import tempfile
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager, suppress
@@ -29,17 +30,19 @@ from bot.views import view_routes
 from bot.web import server
 from bot.web.admission import Admission
 from bot.web.calls import CallTable
+from bot.web.cors import ChatCors
 from bot.web.guard import Guard
 from bot.web.limits import Meter
 from bot.web.listeners import Listeners
 from bot.web.login import login_routes
-from bot.web.origins import allowed_origins
+from bot.web.origins import allowed_origins, known_hosts
 from bot.web.password import PasswordCheck
 from bot.web.people import VISITOR_COOKIE_S, password_mark
 from bot.web.policy import CHAT, DESK
 from bot.web.problems import answer_problem
 from bot.web.secure_cookies import SecureCookies
 from bot.web.temporary import empty_by_age, private_folder
+from bot.web.windows import Windows
 from core.conversations import fail_stale_turns
 from core.db import Database
 from core.errors import DatabaseUnavailable, NotFound, RatchetError
@@ -52,6 +55,7 @@ from retrieval.load import MAX_BYTES
 __all__ = ["Services", "create_app", "make_services", "serve"]
 
 SWEEP_EVERY_S = 60
+FORGET_EVERY_S = 5
 log = logging.getLogger("ratchet.web")
 
 
@@ -81,9 +85,16 @@ def create_app(settings: Settings) -> FastAPI:
     from bot.desk import build_desk
 
     uploads = _use_private_folder(settings)
+    # Gradio counts every call with pandas as long as it remembers any, shown or not.
+    os.environ["GRADIO_ANALYTICS_MAX_EVENTS"] = "1"
+    os.environ["GRADIO_ANALYTICS_CACHE_FREQUENCY"] = str(2**31)
     services = make_services(settings)
+    windows: dict[str, Windows] = {}  # filled when the pages are built
     app = FastAPI(
-        lifespan=_lifespan(services, uploads), docs_url=None, redoc_url=None, openapi_url=None
+        lifespan=_lifespan(services, uploads, windows),
+        docs_url=None,
+        redoc_url=None,
+        openapi_url=None,
     )
     _add_error_pages(app, services)
     for routes in (probe_routes, view_routes, login_routes):
@@ -92,7 +103,9 @@ def create_app(settings: Settings) -> FastAPI:
     desk, chat = build_desk(services), build_chat_page(services)
     _mount(app, desk, services, DESK, head="", max_file_bytes=MAX_BYTES)
     _mount(app, chat, services, CHAT, head=page_head(), max_file_bytes=2**20)
-    _surround(app, services, {DESK: CallTable(desk, uploads), CHAT: CallTable(chat, uploads)})
+    windows |= {DESK: Windows(desk), CHAT: Windows(chat)}
+    calls = {DESK: CallTable(desk, uploads), CHAT: CallTable(chat, uploads)}
+    _surround(app, services, calls, windows)
     return app
 
 
@@ -104,9 +117,13 @@ def _use_private_folder(settings: Settings) -> Path:
     return folder
 
 
-def _surround(app: FastAPI, services: Services, calls: dict[str, CallTable]) -> None:
+def _surround(
+    app: FastAPI, services: Services, calls: dict[str, CallTable], windows: dict[str, Windows]
+) -> None:
     """Put the layers around the app; the last one added is the outermost."""
     settings, secret = services.settings, services.settings.secret("session-secret")
+    # It allows nothing; that it is there has Gradio leave out its own, which believes any origin.
+    app.add_middleware(CORSMiddleware)
     origins = allowed_origins(settings)
     app.add_middleware(
         Guard,
@@ -114,10 +131,13 @@ def _surround(app: FastAPI, services: Services, calls: dict[str, CallTable]) -> 
         meter=services.meter,
         listeners=services.listeners,
         calls=calls,
+        windows=windows,
         origins=origins,
+        hosts=known_hosts(settings),
         secret=secret,
         password_mark=password_mark(settings),
         company=services.company,
+        trusts_proxy=bool(settings.trusted_proxies),
     )
     app.add_middleware(
         SessionMiddleware,
@@ -126,9 +146,8 @@ def _surround(app: FastAPI, services: Services, calls: dict[str, CallTable]) -> 
         max_age=VISITOR_COOKIE_S,
         same_site="lax",
     )
-    # With it Gradio leaves its own, which believes any origin, out.
     app.add_middleware(
-        CORSMiddleware,
+        ChatCors,
         allow_origins=origins,
         allow_credentials=bool(origins),
         allow_methods=["GET", "POST"] if origins else [],
@@ -137,25 +156,38 @@ def _surround(app: FastAPI, services: Services, calls: dict[str, CallTable]) -> 
     app.add_middleware(SecureCookies)
 
 
-def _lifespan(services: Services, uploads: Path) -> Any:
+def _lifespan(services: Services, uploads: Path, windows: dict[str, Windows]) -> Any:
     @asynccontextmanager
     async def lifespan(_: FastAPI) -> AsyncIterator[None]:
         services.database.open()
         sweeper = asyncio.create_task(_sweep(services.database, uploads))
+        watcher = asyncio.create_task(_watch_windows(windows))
         await asyncio.to_thread(services.embedder.query, "warm up")
         await asyncio.to_thread(note_settings, services.database, services.settings)
         try:
             yield
         finally:
-            sweeper.cancel()
-            with suppress(asyncio.CancelledError):
-                await sweeper
+            for task in (sweeper, watcher):
+                task.cancel()
+                with suppress(asyncio.CancelledError):
+                    await task
             await services.chat.close()
             services.password.close()
             services.vllm.close()
             services.database.close()
 
     return lifespan
+
+
+async def _watch_windows(windows: dict[str, Windows]) -> None:
+    """Every few seconds: forget windows that fetch nothing; end with a loop that has ended."""
+    while True:
+        await asyncio.sleep(FORGET_EVERY_S)
+        for each in windows.values():
+            each.forget_idle()
+            if each.is_stopped:
+                log.critical("Gradio's queue has stopped; this process ends to be started anew")
+                os.kill(os.getpid(), signal.SIGTERM)
 
 
 async def _sweep(database: Database, uploads: Path) -> None:

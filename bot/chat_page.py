@@ -34,6 +34,7 @@ from core.errors import Busy, InvalidInput, NotFound, RatchetError
 from core.settings import Settings
 from core.types import Turn
 
+MAX_PLACE_DIGITS = 7
 SHOW_IN_ADDRESS = (
     "(id) => history.replaceState(null, '', id ? '/?c=' + encodeURIComponent(id) : '/')"
 )
@@ -139,7 +140,7 @@ class ChatPage:
         self, question: str, conversation: str, editing: str, request: gr.Request
     ) -> AsyncIterator[Update]:
         """Answer what was typed; in place of the last question when that is being edited."""
-        place = int(editing) if editing.isdecimal() else None
+        place = int(editing) if editing.isdecimal() and len(editing) < MAX_PLACE_DIGITS else None
         async for update in self._answer(question, conversation, place, request):
             yield update
 

@@ -14,7 +14,7 @@ from psycopg import Connection
 
 from bot.chat import Started
 from bot.html import CITATION, answer_html, plain_in_markdown
-from core.conversations import load_turns, turn_passages
+from core.conversations import load_turns, passages_of_turns
 from core.errors import RatchetError
 from core.feedback import corrections_of, current_ratings
 from core.types import Feedback, Passage, Rating, Reason, Turn, TurnStatus
@@ -30,6 +30,7 @@ REASONS = {
 }
 THUMBS = {Rating.UP: "Like", Rating.DOWN: "Dislike"}  # Gradio's names for its icons
 WAITING = '<span class="waiting">Looking it up</span>'
+MAX_SHOWN_TURNS = 50  # of a long conversation the newest; all of it is drawn at each change
 MAX_SNIPPET_CHARS = 150
 REDRAW_EVERY_S = 0.04  # faster than this nobody reads
 
@@ -53,12 +54,13 @@ def load_shown(conn: Connection[Any], conversation_id: UUID, owner_id: UUID) -> 
     Raises:
         NotFound: No such conversation, or it is somebody else's.
     """
-    turns = load_turns(conn, conversation_id, owner_id)
+    turns = load_turns(conn, conversation_id, owner_id)[-MAX_SHOWN_TURNS:]
+    passages = passages_of_turns(conn, [turn.id for turn in turns])
     ratings = current_ratings(conn, conversation_id, owner_id)
     return [
         ShownTurn(
             turn,
-            turn_passages(conn, turn.id),
+            passages.get(turn.id, []),
             ratings.get(turn.id),
             _own_correction(conn, turn.id, owner_id) if turn.id in ratings else "",
         )

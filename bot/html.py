@@ -4,11 +4,16 @@ from __future__ import annotations
 
 import re
 from collections.abc import Callable, Sequence
+from functools import lru_cache
 from html import escape
+from threading import BoundedSemaphore
 
 from markdown_it import MarkdownIt
 from markdown_it.renderer import RendererHTML
 from markdown_it.token import Token
+
+from bot.tables import bound_tables
+from core.errors import Busy
 
 CITATION = re.compile(r"\[(\d{1,3}(?:\s*,\s*\d{1,3})*)\]")
 
@@ -20,6 +25,9 @@ _ANSWER = MarkdownIt("commonmark", {"html": False}).enable("table")
 _ANSWER.disable(["image", "link", "autolink", "reference", "heading", "lheading", "hr"])
 _CITED = re.compile("\ue000([0-9, ]+)\ue001")  # private characters: no text of others holds them
 _PRIVATE = re.compile("[\ue000-\uf8ff]")
+MAX_CHARS = 60_000  # of an article that are shown at once
+MAX_RENDERS, RENDER_WAIT_S = 2, 10.0  # each keeps a core busy, and the chat needs some
+_renders = BoundedSemaphore(MAX_RENDERS)
 _NOT_PLAIN = re.compile(r"[^a-zA-Z0-9\s,;?/%]")  # ASCII among these may mean something to Markdown
 _INDENT = re.compile(r"^[ \t]+", re.MULTILINE)
 
@@ -72,7 +80,7 @@ def _plain_code(
 
 
 for _markdown in (_ANSWER, _MARKDOWN):
-    _markdown.add_render_rule("fence", _plain_code)
+    bound_tables(_markdown).add_render_rule("fence", _plain_code)
 
 
 def _entity(letter: str) -> str:
@@ -83,21 +91,57 @@ def article(markdown: str, passage: str) -> tuple[str, bool]:
     """
     Return an article as HTML with the passage's blocks marked, and whether it was found there.
 
-    The first marked block has the id `passage`, for a link to jump to.
+    The first marked block has the id `passage`, for a link to jump to. Of a very long article
+    only what stands around the passage is shown, and a note says so.
+
+    Raises:
+        Busy: Others are shown long articles at this moment.
     """
-    tokens = _MARKDOWN.parse(markdown)
+    if len(markdown) <= MAX_CHARS:
+        return _render(markdown, passage)
     lines = passage_lines(markdown, passage)
-    marked = [token for token in tokens if lines is not None and _touches(token, lines)]
-    for n, token in enumerate(marked):
-        token.attrJoin("class", "passage")
-        if n == 0:
-            token.attrSet("id", "passage")
-    return str(_MARKDOWN.renderer.render(tokens, _MARKDOWN.options, {})), bool(marked)
+    shown, found = _render(_around(markdown, lines), "" if lines is None else passage)
+    place = "its beginning" if lines is None else "the part around the passage"
+    if lines is not None and not found:  # it stands in a line too long to be shown
+        place = "the passage"
+        shown = f'<blockquote class="passage" id="passage">{prose(passage)}</blockquote>'
+    note = f'<p class="note">This article is very long; here is {place}.</p>'
+    return note + shown, lines is not None
 
 
 def prose(markdown: str) -> str:
     """Return Markdown written by others as safe HTML."""
-    return str(_MARKDOWN.render(markdown))
+    return _render(markdown[:MAX_CHARS], "")[0]
+
+
+@lru_cache(maxsize=64)
+def _render(markdown: str, passage: str) -> tuple[str, bool]:
+    if not _renders.acquire(timeout=RENDER_WAIT_S):
+        raise Busy("many articles are opened at this moment; try again in a few seconds", 5)
+    try:
+        tokens = _MARKDOWN.parse(markdown)
+        lines = passage_lines(markdown, passage)
+        marked = [token for token in tokens if lines is not None and _touches(token, lines)]
+        for n, token in enumerate(marked):
+            token.attrJoin("class", "passage")
+            if n == 0:
+                token.attrSet("id", "passage")
+        return str(_MARKDOWN.renderer.render(tokens, _MARKDOWN.options, {})), bool(marked)
+    finally:
+        _renders.release()
+
+
+def _around(markdown: str, lines: range | None) -> str:
+    """Return at most MAX_CHARS around these lines, or from the beginning, in whole lines."""
+    before = markdown.split("\n")[: lines.start] if lines is not None else []
+    passage_at = sum(len(line) + 1 for line in before)
+    wanted = max(0, passage_at - MAX_CHARS // 2)
+    # The first line to begin there; the passage's own if those before it are too long.
+    next_line = markdown.find("\n", wanted - 1, passage_at) + 1 if wanted else 0
+    begin = next_line or (passage_at if wanted else 0)
+    part = markdown[begin : begin + MAX_CHARS]
+    is_cut_in_line = begin + MAX_CHARS < len(markdown) and "\n" in part
+    return part.rpartition("\n")[0] if is_cut_in_line else part
 
 
 def passage_lines(markdown: str, passage: str) -> range | None:
@@ -109,20 +153,26 @@ def passage_lines(markdown: str, passage: str) -> range | None:
     >>> passage_lines("# Tea\\n\\nBoil the\\nwater.", "Boil the water.")
     range(2, 4)
     """
-    words, line_of_word = [], []
-    for number, line in enumerate(markdown.split("\n")):
-        for word in line.split():
-            words.append(word)
-            line_of_word.append(number)
+    spaced = f" {' '.join(markdown.split())} "
     for wanted in (passage.split(), "\n".join(passage.split("\n")[2:]).split()):
-        if wanted and (first := _find(words, wanted)) is not None:
-            return range(line_of_word[first], line_of_word[first + len(wanted) - 1] + 1)
+        # A search in text is linear; one word by word is not, with a word that is everywhere.
+        at = spaced.find(f" {' '.join(wanted)} ") if wanted else -1
+        if at >= 0:
+            first = spaced.count(" ", 0, at)
+            return _lines_of_words(markdown, first, first + len(wanted) - 1)
     return None
 
 
-def _find(words: list[str], wanted: list[str]) -> int | None:
-    starts = (n for n, word in enumerate(words) if word == wanted[0])
-    return next((n for n in starts if words[n : n + len(wanted)] == wanted), None)
+def _lines_of_words(markdown: str, first: int, last: int) -> range:
+    """Return the lines from the one that holds word number `first` to that of `last`."""
+    n_words, begin = 0, 0
+    for number, line in enumerate(markdown.split("\n")):
+        before, n_words = n_words, n_words + len(line.split())
+        if before <= first < n_words:
+            begin = number
+        if n_words > last:
+            return range(begin, number + 1)
+    raise ValueError(f"the text has only {n_words} words")
 
 
 def _touches(token: Token, lines: range) -> bool:

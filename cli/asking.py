@@ -11,6 +11,7 @@ from uuid import NAMESPACE_URL, UUID, uuid5
 import typer
 
 from cli.output import Json, print_json
+from cli.people import ACTOR
 
 if TYPE_CHECKING:
     from core.settings import Settings
@@ -53,6 +54,8 @@ def rate(
 ) -> None:
     """Rate an answer that `ratchet ask` gave; the thumb is stored before this says so."""
     from bot import feedback
+    from core import audit
+    from core.audit import Action
     from core.db import Database
     from core.errors import InvalidInput
     from core.settings import get_settings
@@ -69,6 +72,8 @@ def rate(
         if correction:
             # Who has a shell here decides what is learned, as an admin does.
             feedback.correct(db, OPERATOR_ID, turn, correction, by_admin=True)
+            with db.connect() as conn:
+                audit.record(conn, ACTOR, Action.ANSWER_PREFERRED, turn)
     if as_json:
         print_json(stored)
     else:

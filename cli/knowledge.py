@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING, Annotated
 import typer
 
 from cli.output import Json, print_json, print_table
+from cli.people import ACTOR
 
 if TYPE_CHECKING:
     from core.settings import Settings
@@ -102,10 +103,13 @@ def _ingest(
     from rich.markup import escape
     from rich.progress import Progress
 
+    from core import audit
+    from core.audit import Action
     from core.db import Database
     from retrieval.embed import get_embedder
     from retrieval.ingest import IngestProgress
     from retrieval.ingest import ingest as bring_in
+    from retrieval.links import without_query
 
     console = Console(stderr=True)
     with (
@@ -120,6 +124,9 @@ def _ingest(
 
         db.require()
         embedder = get_embedder(settings)
+        noted = {"sources": [without_query(source) for source in sources], "audience": audience}
+        with db.connect() as conn:
+            audit.record(conn, ACTOR, Action.INGEST_REQUESTED, collection, **noted)
         return bring_in(
             db,
             embedder,

@@ -10,6 +10,7 @@ from uuid import UUID
 import typer
 
 from cli.output import Json, print_json, print_table
+from cli.people import ACTOR
 
 if TYPE_CHECKING:
     from core.db import Database
@@ -24,7 +25,8 @@ def retrain(
     as_json: Json = False,
 ) -> None:
     """Request a training run; with --wait exits 0 if promoted, 1 if rejected, 11 if failed."""
-    from core import learning
+    from core import audit, learning
+    from core.audit import Action
     from core.db import Database
     from core.errors import TrainingError
     from core.settings import get_settings
@@ -33,6 +35,8 @@ def retrain(
     with closing(Database(get_settings().dsn).open()) as db:
         with db.connect() as conn:
             run = learning.request_run(conn, "command")
+            if run:
+                audit.record(conn, ACTOR, Action.TRAINING_REQUESTED, run.id)
         if run is None:
             raise TrainingError("a training run is active already; see `ratchet adapters`")
         if wait:

@@ -33,6 +33,7 @@ class Action(StrEnum):
     FEEDBACK_IMPORTED = "feedback imported"
     SETTINGS_CHANGED = "settings changed"
     SECRETS_RENEWED = "secrets renewed"
+    BACKUP_MADE = "backup made"
     BACKUP_RESTORED = "backup restored"
 
 

@@ -8,7 +8,7 @@ from typing import Any
 from uuid import UUID, uuid4
 
 from psycopg import Connection
-from psycopg.rows import class_row, kwargs_row
+from psycopg.rows import class_row, dict_row, kwargs_row
 from psycopg.types.json import Jsonb
 
 from core.errors import NotFound, TurnNotFound
@@ -254,6 +254,20 @@ def turn_passages(conn: Connection[Any], turn_id: UUID) -> list[Passage]:
     """
     with conn.cursor(row_factory=class_row(Passage)) as cur:
         return cur.execute(sql, (turn_id,)).fetchall()
+
+
+def passages_of_turns(conn: Connection[Any], turn_ids: Sequence[UUID]) -> dict[UUID, list[Passage]]:
+    """Return what the model saw in each of these turns, best first, in one query."""
+    sql = """
+        SELECT turn_id, rank, chunk_id, document_id, uri, title, heading, body, score, similarity,
+               dense_rank, text_rank
+        FROM turn_passages WHERE turn_id = ANY(%s) ORDER BY turn_id, rank
+    """
+    found: dict[UUID, list[Passage]] = {}
+    with conn.cursor(row_factory=dict_row) as cur:
+        for row in cur.execute(sql, (list(turn_ids),)):
+            found.setdefault(row.pop("turn_id"), []).append(Passage(**row))
+    return found
 
 
 def turn_owner(conn: Connection[Any], turn_id: UUID) -> UUID:

@@ -46,10 +46,14 @@ class Settings(BaseSettings):
     web_port: int = 7860
     # Proxies whose X-Forwarded-For and -Proto are believed: addresses or networks, with commas.
     trusted_proxies: str = ""
-    # Other sites whose pages may call this one, like https://shop.example.com, with commas.
+    # Names by which the page is reached, with commas; empty means localhost's when it listens
+    # there and no proxy is trusted, and any otherwise.
+    hosts: str = ""
+    # Other sites whose pages may call the chat, like https://shop.example.com, with commas.
     allowed_origins: str = ""
     metrics_token: str = ""  # who shows it as a bearer token reads /metrics; empty means nobody
     max_connections: int = Field(default=1000, ge=10)  # at once, streams included
+    max_connections_per_address: int = Field(default=200, ge=4)
 
     # How often one visitor, and one address, may do a thing: as the `limits` package reads it.
     limit_questions: str = "20/minute;300/hour"
@@ -60,6 +64,8 @@ class Settings(BaseSettings):
     limit_corrections_per_address: str = "30/minute;200/hour"
     limit_sign_ins_per_address: str = "60/minute"
     limit_requests_per_address: str = "1200/minute"
+    limit_calls: str = "120/minute"  # of the chat page's functions: clicks, in the main
+    limit_calls_per_address: str = "900/minute"
     # Answers written at once; those that wait beyond are told to come again.
     max_answers: int = Field(default=16, ge=1)
     max_answers_waiting: int = Field(default=32, ge=0)

@@ -45,12 +45,15 @@ CREATE TABLE ejections (
     run_id     uuid REFERENCES training_runs
 );
 
+-- What an adapter learned from. Its run forgets that: a later attempt freezes another dataset.
+ALTER TABLE adapters ADD COLUMN dataset_id uuid REFERENCES datasets;
+UPDATE adapters a SET dataset_id = r.dataset_id FROM training_runs r WHERE r.id = a.run_id;
+
 -- Adapters that learned from an ejected rater: derived, so it can't be forgotten.
 CREATE VIEW tainted_adapters AS
 SELECT DISTINCT a.name AS adapter, e.rater_id
 FROM adapters a
-JOIN training_runs r ON r.id = a.run_id
-JOIN datasets d ON d.id = r.dataset_id
+JOIN datasets d ON d.id = a.dataset_id
 CROSS JOIN LATERAL jsonb_array_elements(d.manifest -> 'pairs') AS pair
 JOIN ejections e ON pair -> 'provenance' -> 'raters' ? e.rater_id::text
     OR pair ->> 'rater_id' = e.rater_id::text;

@@ -62,6 +62,7 @@ CREATE TABLE public.adapters (
     base_model text NOT NULL,
     rank integer NOT NULL,
     created_at timestamp with time zone DEFAULT now() NOT NULL,
+    dataset_id uuid,
     CONSTRAINT adapters_rank_check CHECK ((rank > 0))
 );
 
@@ -278,6 +279,26 @@ CREATE TABLE public.sessions (
     CONSTRAINT sessions_person_check CHECK ((person <> ''::text))
 );
 
+CREATE VIEW public.tainted_adapters AS
+ SELECT DISTINCT a.name AS adapter,
+    e.rater_id
+   FROM (((public.adapters a
+     JOIN public.datasets d ON ((d.id = a.dataset_id)))
+     CROSS JOIN LATERAL jsonb_array_elements((d.manifest -> 'pairs'::text)) pair(value))
+     JOIN public.ejections e ON (((((pair.value -> 'provenance'::text) -> 'raters'::text) ? (e.rater_id)::text) OR ((pair.value ->> 'rater_id'::text) = (e.rater_id)::text))));
+
+CREATE TABLE public.training_attempts (
+    run_id uuid NOT NULL,
+    attempt integer NOT NULL,
+    started_at timestamp with time zone DEFAULT clock_timestamp() NOT NULL,
+    ended_at timestamp with time zone,
+    outcome text,
+    reason text DEFAULT ''::text NOT NULL,
+    CONSTRAINT training_attempts_attempt_check CHECK ((attempt >= 1)),
+    CONSTRAINT training_attempts_check CHECK (((ended_at IS NULL) = (outcome IS NULL))),
+    CONSTRAINT training_attempts_outcome_check CHECK ((outcome = ANY (ARRAY['promoted'::text, 'rejected'::text, 'failed'::text, 'queued'::text, 'lost'::text])))
+);
+
 CREATE TABLE public.training_runs (
     id uuid NOT NULL,
     state text DEFAULT 'queued'::text NOT NULL,
@@ -295,27 +316,6 @@ CREATE TABLE public.training_runs (
     finished_at timestamp with time zone,
     CONSTRAINT training_runs_state_check CHECK ((state = ANY (ARRAY['queued'::text, 'freezing'::text, 'fitting'::text, 'gating'::text, 'deploying'::text, 'promoted'::text, 'rejected'::text, 'failed'::text]))),
     CONSTRAINT training_runs_trigger_check CHECK ((trigger = ANY (ARRAY['command'::text, 'button'::text, 'beat'::text, 'threshold'::text])))
-);
-
-CREATE VIEW public.tainted_adapters AS
- SELECT DISTINCT a.name AS adapter,
-    e.rater_id
-   FROM ((((public.adapters a
-     JOIN public.training_runs r ON ((r.id = a.run_id)))
-     JOIN public.datasets d ON ((d.id = r.dataset_id)))
-     CROSS JOIN LATERAL jsonb_array_elements((d.manifest -> 'pairs'::text)) pair(value))
-     JOIN public.ejections e ON (((((pair.value -> 'provenance'::text) -> 'raters'::text) ? (e.rater_id)::text) OR ((pair.value ->> 'rater_id'::text) = (e.rater_id)::text))));
-
-CREATE TABLE public.training_attempts (
-    run_id uuid NOT NULL,
-    attempt integer NOT NULL,
-    started_at timestamp with time zone DEFAULT clock_timestamp() NOT NULL,
-    ended_at timestamp with time zone,
-    outcome text,
-    reason text DEFAULT ''::text NOT NULL,
-    CONSTRAINT training_attempts_attempt_check CHECK ((attempt >= 1)),
-    CONSTRAINT training_attempts_check CHECK (((ended_at IS NULL) = (outcome IS NULL))),
-    CONSTRAINT training_attempts_outcome_check CHECK ((outcome = ANY (ARRAY['promoted'::text, 'rejected'::text, 'failed'::text, 'queued'::text, 'lost'::text])))
 );
 
 CREATE TABLE public.training_steps (
@@ -478,6 +478,9 @@ CREATE TRIGGER audit_log_append_only BEFORE DELETE OR UPDATE OR TRUNCATE ON publ
 CREATE TRIGGER chunks_counted AFTER INSERT ON public.chunks REFERENCING NEW TABLE AS touched FOR EACH STATEMENT EXECUTE FUNCTION public.count_lexemes();
 
 CREATE TRIGGER chunks_uncounted AFTER DELETE ON public.chunks REFERENCING OLD TABLE AS touched FOR EACH STATEMENT EXECUTE FUNCTION public.count_lexemes();
+
+ALTER TABLE ONLY public.adapters
+    ADD CONSTRAINT adapters_dataset_id_fkey FOREIGN KEY (dataset_id) REFERENCES public.datasets(id);
 
 ALTER TABLE ONLY public.adapters
     ADD CONSTRAINT adapters_run_id_fkey FOREIGN KEY (run_id) REFERENCES public.training_runs(id);

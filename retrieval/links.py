@@ -12,6 +12,18 @@ def is_url(source: str) -> bool:
     return source.lower().startswith(("http://", "https://"))
 
 
+def without_query(source: str) -> str:
+    """
+    Return a source as it may be noted: what follows a web address's ? may be somebody's key.
+
+    >>> without_query("https://example.com/help?token=hidden")
+    'https://example.com/help'
+    """
+    if not is_url(source):
+        return source
+    return canonical(source, source).partition("?")[0] or "an address that can't be noted"
+
+
 def canonical(link: str, base: str) -> str:
     """
     Return where a link leads, in one spelling: absolute, without fragment, host in lower case.

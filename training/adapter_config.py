@@ -187,7 +187,8 @@ def _layers(value: Any) -> frozenset[int] | None:
 
 
 def _is_number(value: Any) -> bool:
-    return type(value) in (int, float) and math.isfinite(value)
+    # An integer is finite, and one of 400 digits can't be made a float to ask.
+    return type(value) is int or (type(value) is float and math.isfinite(value))
 
 
 def _is_short_text(value: Any) -> bool:

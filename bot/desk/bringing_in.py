@@ -20,7 +20,7 @@ from core import audit
 from core.audit import Action
 from core.errors import InvalidInput
 from retrieval.jobs import request_job
-from retrieval.links import is_url
+from retrieval.links import canonical, is_url, without_query
 from retrieval.load import MAX_BYTES
 
 MAX_URL_CHARS = 2000
@@ -88,6 +88,8 @@ class BringingIn:
         address = url.strip()
         if not is_url(address) or len(address) > MAX_URL_CHARS:
             raise InvalidInput("write the site’s whole address, like https://example.com/help/")
+        if not canonical(address, address):
+            raise InvalidInput("the site’s address can’t be used; it may hold no name or password")
         return {**self._start([address], audience), self.url: ""}
 
     @forgiving
@@ -104,7 +106,8 @@ class BringingIn:
             same = [job for job in newest_jobs(conn, "ingest", 10) if is_open(job)]
             if not any(job.request == wanted for job in same):
                 job = request_job(conn, "ingest", wanted)
-                audit.record(conn, ADMIN, Action.INGEST_REQUESTED, job.id, **wanted)
+                noted = wanted | {"sources": [without_query(source) for source in sources]}
+                audit.record(conn, ADMIN, Action.INGEST_REQUESTED, job.id, **noted)
             return self.standing(conn)
 
     def standing(self, conn: Connection[Any]) -> Update:

@@ -123,12 +123,14 @@ class Deploying:
         if live != pending.live:
             raise InvalidInput(f"{model_name(live)} went live meanwhile; look again, then repeat")
         if pending.kind is DeploymentKind.ROLLBACK:
-            deploy.rollback(self.database, self.settings, actor=ACTOR, reason=REASON)
+            row = deploy.rollback(self.database, self.settings, actor=ACTOR, reason=REASON)
         elif pending.adapter is not None:
-            deploy.promote(
+            row = deploy.promote(
                 self.database, self.settings, pending.adapter, actor=ACTOR, reason=REASON
             )
-        return f"Done: {model_name(pending.adapter)} is live."
+        else:
+            raise InvalidInput("choose an adapter to promote")
+        return f"Done: {model_name(row.adapter_name)} is live."
 
     def offer(self, offered: Offered) -> Update:
         """Return what can be promoted and rolled back to now; an open question is closed."""

@@ -20,7 +20,7 @@ from bot.services import Services
 from bot.web.people import ADMIN, require_admin
 from core import audit
 from core.audit import Action
-from core.errors import RatchetError
+from core.errors import InvalidInput, RatchetError
 from core.learning import (
     gate_report_of,
     get_run,
@@ -98,7 +98,7 @@ class LearningPage:
         """Show the run chosen in the list."""
         require_desk(request)
         with self.database.connect() as conn:
-            return self._one_run(conn, replace(seen, run_id=UUID(run_id)))
+            return self._one_run(conn, replace(seen, run_id=_run_id(run_id)))
 
     @forgiving
     def train_now(self, request: gr.Request) -> Update:
@@ -177,6 +177,13 @@ class LearningPage:
             self.loss: _points(steps, "loss"),
             self.margin: _points(steps, "margin"),
         }
+
+
+def _run_id(chosen: str) -> UUID:
+    try:
+        return UUID(chosen)
+    except (AttributeError, TypeError, ValueError) as exc:  # what no list of ours offered
+        raise InvalidInput("that is no training run; choose one from the list") from exc
 
 
 def _shown_run(conn: Connection[Any], seen: Seen) -> TrainingRun | None:

@@ -27,6 +27,7 @@ class Admission:
         self._of_address: Counter[str] = Counter()
         self._waiting: list[Ticket] = []
         self._n_seated = 0
+        self._n_tickets = 0
         self._answer_s = FIRST_GUESS_S
 
     def enter(self, visitor: UUID, address: str) -> Ticket:
@@ -41,17 +42,14 @@ class Admission:
             raise Busy("your answers before this one are still being written; wait for them", 2)
         if self._of_address[network] >= settings.max_answers_per_address:
             raise self._busy("too many answers are being written for your network just now")
-        self._check_room()
+        most = settings.max_answers + settings.max_answers_waiting
+        if self._n_tickets >= most:  # those that wait for their window to listen included
+            raise self._busy("very many people are asking just now")
         ticket = Ticket(self, visitor, network)
         self._of_visitor[visitor] += 1
         self._of_address[network] += 1
+        self._n_tickets += 1
         return ticket
-
-    def _check_room(self) -> None:
-        settings = self._settings
-        is_full = self._n_seated >= settings.max_answers
-        if is_full and len(self._waiting) >= settings.max_answers_waiting:
-            raise self._busy("very many people are asking just now")
 
     def _busy(self, why: str) -> Busy:
         rounds = 1 + len(self._waiting) // self._settings.max_answers
@@ -64,6 +62,7 @@ class Admission:
             self._n_seated += 1
 
     def _leave(self, ticket: Ticket) -> None:
+        self._n_tickets -= 1
         self._of_visitor[ticket.visitor] -= 1
         self._of_address[ticket.network] -= 1
         self._of_visitor, self._of_address = +self._of_visitor, +self._of_address  # without zeros
@@ -87,7 +86,6 @@ class Ticket:
 
     async def places(self) -> AsyncIterator[int]:
         """Queue up, yield how many are before us now and then, and end with a seat."""
-        self._admission._check_room()
         line = self._admission._waiting
         line.append(self)
         self._admission._fill_seats()

@@ -36,7 +36,7 @@ class CallTable:
     """The functions of one page by their number, and the uploads that they may name."""
 
     def __init__(self, blocks: gr.Blocks, uploads: Path) -> None:
-        self._uploads, self._blocks = uploads.resolve(), blocks
+        self._uploads = uploads.resolve()
         self.functions = {
             number: self._function(blocks, function)
             for number, function in blocks.fns.items()
@@ -56,9 +56,9 @@ class CallTable:
                 return check
         raise TypeError(f"{name} takes a {type(component).__name__}, which no call may carry")
 
-    def read(self, raw: bytes, visitor: str, secret: str) -> tuple[Function, bytes]:
+    def read(self, raw: bytes, visitor: str, secret: str) -> tuple[str, bytes]:
         """
-        Return the function called and the call's JSON, made anew of what was understood.
+        Return the window's bound session hash, and the call made anew of what was understood.
 
         The session hash, which a browser chooses, is bound to the visitor: nobody reads or
         ends another's stream, whatever hash they name.
@@ -84,11 +84,7 @@ class CallTable:
             "trigger_id": None if trigger is None else _number(trigger, "trigger_id"),
             "session_hash": bound_hash(call.get("session_hash"), visitor, secret),
         }
-        return function, json.dumps(checked).encode()
-
-    def awaits_answer(self, session_hash: str) -> bool:
-        """Whether a window has called anything; to another's stream Gradio answers by breaking."""
-        return session_hash in self._blocks._queue.pending_messages_per_session
+        return checked["session_hash"], json.dumps(checked).encode()
 
     def _files(self, value: Any) -> list[dict[str, Any]]:
         """Let through files that were uploaded here, named by where Gradio put them."""
@@ -163,7 +159,12 @@ def _text(value: Any) -> str:
     return value
 
 
-def _optional_text(value: Any) -> str | None:
+def _typed(value: Any) -> str:
+    """What was typed; a field that was never touched holds nothing."""
+    return "" if value is None else _text(value)
+
+
+def _chosen(value: Any) -> str | None:
     return None if value is None else _text(value)
 
 
@@ -189,9 +190,9 @@ def _nothing(value: Any) -> None:
 
 CHECKS: dict[type, Check] = {
     gr.State: _nothing,
-    gr.Textbox: _optional_text,
-    gr.Dropdown: _optional_text,
-    gr.Radio: _optional_text,
+    gr.Textbox: _typed,
+    gr.Dropdown: _chosen,
+    gr.Radio: _chosen,
     gr.Checkbox: _flag,
     gr.CheckboxGroup: _texts,
 }

@@ -12,14 +12,15 @@ from starlette.requests import ClientDisconnect, Request
 from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
 from bot.web import policy
-from bot.web.bodies import CountedBody, replay
+from bot.web.bodies import BodyRefused, CountedBody, replay
 from bot.web.calls import CallTable, bound_hash
 from bot.web.limits import Meter
 from bot.web.listeners import Listeners
-from bot.web.origins import comes_from_stranger
+from bot.web.origins import comes_from_stranger, is_known_host
 from bot.web.people import DESK_KEY, address_of, ensure_visitor, look_up_session
 from bot.web.policy import DESK, Route, Who
 from bot.web.problems import SignInNeeded, answer_problem
+from bot.web.windows import Windows
 from core.db import Database
 from core.errors import NotAllowed, NotFound, RatchetError
 
@@ -54,15 +55,20 @@ class Guard:
         meter: Meter,
         listeners: Listeners,
         calls: dict[str, CallTable],  # by the mount path of the page
-        origins: list[str],
+        windows: dict[str, Windows],  # likewise
+        origins: list[str],  # of other sites' pages that may call the chat
+        hosts: list[str],  # names by which this site is reached; empty means any
         secret: str,  # binds what a browser chooses to its visitor
         password_mark: str,
         company: str,
+        trusts_proxy: bool,
     ) -> None:
         self.app = app
         self.database, self.meter, self.listeners = database, meter, listeners
-        self.calls, self.origins = calls, origins
+        self.calls, self.windows = calls, windows
+        self.origins, self.hosts = origins, hosts
         self.secret, self.mark, self.company = secret, password_mark, company
+        self.proxy_is_clear = trusts_proxy
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
         """Handle one request; there is no websocket in this app."""
@@ -78,6 +84,7 @@ class Guard:
         try:
             with ExitStack() as held:
                 route = await self._admit(request)
+                answer.is_public = route.is_asset
                 answer.body = await self._checked(request, route, receive, held)
                 await self.app(scope, answer.body, answer)
         except RatchetError as exc:
@@ -95,16 +102,23 @@ class Guard:
 
     async def _admit(self, request: Request) -> Route:
         """Return the policy's line that lets a request in."""
-        path = request.url.path
+        path = str(request.scope["path"])  # what the router reads, not what a URL makes of it
         route = policy.find_route(request.method, path)
-        if not path.startswith(("/assets/", "/static/", "/desk/assets/", "/desk/static/")):
+        is_asset = route is not None and route.is_asset
+        if not is_asset:
             self.meter.count_request(address_of(request))
+        _check_framing(request)
+        self._warn_of_proxy(request)
+        if not is_known_host(request, self.hosts):
+            raise NotAllowed("this site has another name; RATCHET_HOSTS lists its names")
         if route is None:
             raise NotFound("there is no such page")
-        if comes_from_stranger(request, self.origins):
+        if comes_from_stranger(request, [] if path.startswith(DESK) else self.origins):
             raise NotAllowed("this request was sent from another site's page")
-        was_known = ensure_visitor(request.session)
-        if DESK_KEY in request.session:
+        was_known = "visitor" in request.session
+        if not is_asset:
+            ensure_visitor(request.session)
+        if DESK_KEY in request.session and (route.who is Who.ADMIN or not is_asset):
             request.scope["ratchet.desk_session"] = await asyncio.to_thread(
                 look_up_session, self.database, request.session, self.mark
             )
@@ -114,28 +128,56 @@ class Guard:
             raise SignInNeeded("sign in at /desk/login")
         return route
 
+    def _warn_of_proxy(self, request: Request) -> None:
+        """Say once that all customers behind a proxy count as one address."""
+        if not self.proxy_is_clear and "x-forwarded-for" in request.headers:
+            self.proxy_is_clear = True
+            log.warning(
+                "requests come through a proxy at %s: name it in RATCHET_TRUSTED_PROXIES, or all "
+                "who are behind it share the limits of one address",
+                address_of(request),
+            )
+
     async def _checked(
         self, request: Request, route: Route, receive: Receive, held: ExitStack
     ) -> Receive:
         """Bound the body and bind what names a browser's window to its visitor."""
         page = DESK if route.path.startswith(DESK) else policy.CHAT
         kind = route.path.removeprefix(page)
-        visitor = str(request.session["visitor"])
         if kind == policy.JOIN:
-            body = CountedBody(receive, MAX_CALL_BYTES, CALL_TIMEOUT_S)
-            _, call = self.calls[page].read(await body.read(), visitor, self.secret)
-            _set_length(request.scope, len(call))
-            return replay(call, receive)
+            return await self._checked_call(request, page, receive)
         if kind in (policy.STREAM, policy.HEARTBEAT):
-            session_hash = self._bind(request, kind, visitor)
-            if kind == policy.STREAM:
-                if not self.calls[page].awaits_answer(session_hash):
-                    raise NotFound("this window waits for no answer")
-                listening = self.listeners.listening(session_hash, visitor, address_of(request))
-                held.enter_context(listening)
+            self._hold_stream(request, page, kind, held)
         if kind == policy.UPLOAD:
             return CountedBody(receive, MAX_UPLOAD_BYTES, UPLOAD_TIMEOUT_S)
         return CountedBody(receive, MAX_FORM_BYTES, CALL_TIMEOUT_S)
+
+    async def _checked_call(self, request: Request, page: str, receive: Receive) -> Receive:
+        """Read a call, count it, and return a body that was written anew."""
+        visitor, address = str(request.session["visitor"]), address_of(request)
+        body = CountedBody(receive, MAX_CALL_BYTES, CALL_TIMEOUT_S)
+        session_hash, call = self.calls[page].read(await body.read(), visitor, self.secret)
+        if page == policy.CHAT:
+            self.meter.count_call(visitor, address)
+        self.windows[page].call(session_hash, visitor, address)
+        _set_length(request.scope, len(call))
+        return replay(call, receive)
+
+    def _hold_stream(self, request: Request, page: str, kind: str, held: ExitStack) -> None:
+        """Bind a stream to its visitor and count it while it is open."""
+        visitor, windows = str(request.session["visitor"]), self.windows[page]
+        session_hash = self._bind(request, kind, visitor)
+        if kind == policy.STREAM and not windows.is_known(session_hash):
+            raise NotFound("this window waits for no answer")
+        is_listening = kind == policy.STREAM
+        held.enter_context(
+            self.listeners.listening(
+                session_hash if is_listening else "", visitor, address_of(request)
+            )
+        )
+        if is_listening:
+            windows.stream_opened(session_hash)
+            held.callback(windows.stream_closed, session_hash)
 
     def _bind(self, request: Request, kind: str, visitor: str) -> str:
         """Replace the session hash in a stream's address by the visitor's own."""
@@ -158,6 +200,7 @@ class _Answer:
     def __init__(self, send: Send) -> None:
         self._send, self.has_begun, self.is_refused = send, False, False
         self.body: Receive | None = None
+        self.is_public = False  # the same for everybody, as a style sheet is
 
     async def __call__(self, message: Message) -> None:
         """Pass a message of the app on, unless the request has been refused meanwhile."""
@@ -180,7 +223,15 @@ class _Answer:
             headers = MutableHeaders(scope=message)
             for name, value in HEADERS.items():
                 headers.setdefault(name, value)
+            if "set-cookie" in headers or not self.is_public:
+                headers.setdefault("Cache-Control", "private, no-store")
         await self._send(message)
+
+
+def _check_framing(request: Request) -> None:
+    """Refuse what two servers in a row may read as two different requests."""
+    if "transfer-encoding" in request.headers and "content-length" in request.headers:
+        raise BodyRefused("a body has a length or comes in chunks, not both", 400)
 
 
 def _set_length(scope: Scope, n_bytes: int) -> None:

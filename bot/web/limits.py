@@ -37,6 +37,8 @@ class Meter:
         }
         self._sign_ins = _parse(settings, "limit_sign_ins_per_address")
         self._requests = _parse(settings, "limit_requests_per_address")
+        self._calls = _parse(settings, "limit_calls")
+        self._calls_per_address = _parse(settings, "limit_calls_per_address")
         self._memory = SlidingWindowCounterRateLimiter(MemoryStorage())
         shared = _shared_storage(settings.broker)
         self._shared = SlidingWindowCounterRateLimiter(shared) if shared else None
@@ -63,7 +65,18 @@ class Meter:
         """
         for item in self._requests:
             if not self._memory.hit(item, "requests", network_of(address)):
-                raise _too_many("requests", self._wait_s(self._memory, item, "requests", address))
+                who = network_of(address)
+                raise _too_many("requests", self._wait_s(self._memory, item, "requests", who))
+
+    def count_call(self, visitor: str, address: str) -> None:
+        """Count one call of a function of the chat page, in memory; raises Busy."""
+        for items, who in (
+            (self._calls, f"v:{visitor}"),
+            (self._calls_per_address, f"a:{network_of(address)}"),
+        ):
+            for item in items:
+                if not self._memory.hit(item, "calls", who):
+                    raise _too_many("clicks", self._wait_s(self._memory, item, "calls", who))
 
     def _count(self, kind: str, items: list[RateLimitItem], who: str) -> None:
         for item in items:
@@ -97,10 +110,10 @@ class Meter:
 
 def network_of(address: str) -> str:
     """
-    Return what counts as one address: an IPv4 address, or the /64 that a home or phone is given.
+    Return what counts as one address: an IPv4 address, or the /56 that a home line is given.
 
-    >>> network_of("203.0.113.7"), network_of("2001:db8:1:2:3:4:5:6"), network_of("")
-    ('203.0.113.7', '2001:db8:1:2::', 'unknown')
+    >>> network_of("203.0.113.7"), network_of("2001:db8:1:2345:3:4:5:6"), network_of("")
+    ('203.0.113.7', '2001:db8:1:2300::', 'unknown')
     """
     try:
         ip = ipaddress.ip_address(address.split("%")[0])
@@ -109,7 +122,7 @@ def network_of(address: str) -> str:
     if isinstance(ip, ipaddress.IPv6Address):
         if ip.ipv4_mapped:
             return str(ip.ipv4_mapped)
-        return str(ipaddress.IPv6Network((ip, 64), strict=False).network_address)
+        return str(ipaddress.IPv6Network((ip, 56), strict=False).network_address)
     return str(ip)
 
 

@@ -16,6 +16,7 @@ GONE_AFTER_S = 1.2  # without a stream; a page closes one and opens the next wit
 LOOK_EVERY_S = 0.2
 MAX_STREAMS_PER_VISITOR = 40
 MAX_STREAMS_PER_ADDRESS = 400
+MAX_REMEMBERED = 10_000
 
 
 class Listeners:
@@ -61,12 +62,10 @@ class Listeners:
             self._note_closed(session_hash)
 
     def _note_closed(self, session_hash: str) -> None:
-        now = time.monotonic()
-        self._closed_at[session_hash] = now
-        if len(self._closed_at) > 10_000:
-            old = [key for key, at in self._closed_at.items() if now - at > ARRIVES_WITHIN_S]
-            for key in old:
-                del self._closed_at[key]
+        self._closed_at.pop(session_hash, None)  # so that the newest stand last
+        self._closed_at[session_hash] = time.monotonic()
+        if len(self._closed_at) > MAX_REMEMBERED:
+            del self._closed_at[next(iter(self._closed_at))]
 
     async def arrived(self, session_hash: str) -> bool:
         """Wait for a window's stream; return whether it came."""
@@ -79,7 +78,8 @@ class Listeners:
         except TimeoutError:
             return False
         finally:
-            self._awaited.pop(session_hash, None)
+            if arrival.is_set() or not self._open[session_hash]:
+                self._awaited.pop(session_hash, None)
         return True
 
     async def gone(self, session_hash: str) -> None:

@@ -8,6 +8,7 @@ from starlette.requests import Request
 
 from core.settings import Settings
 
+LOOPBACK = ("localhost", "127.0.0.1", "::1")
 SAFE_METHODS = {"GET", "HEAD", "OPTIONS"}
 
 
@@ -16,6 +17,29 @@ def allowed_origins(settings: Settings) -> list[str]:
     return [
         each.strip().rstrip("/") for each in settings.allowed_origins.split(",") if each.strip()
     ]
+
+
+def known_hosts(settings: Settings) -> list[str]:
+    """
+    Return the names by which this site may be reached; none means any.
+
+    A page that listens on loopback only is not reached by other names, unless somebody else's
+    name is made to point there: then that page would be of one origin with ours.
+    """
+    given = [each.strip().lower() for each in settings.hosts.split(",") if each.strip()]
+    if given or settings.trusted_proxies or settings.web_host not in LOOPBACK:
+        return given
+    return list(LOOPBACK)
+
+
+def is_known_host(request: Request, hosts: list[str]) -> bool:
+    """Whether the request names one of these hosts, whatever its port."""
+    if not hosts:
+        return True
+    try:
+        return urlsplit(f"//{request.headers.get('host', '')}").hostname in hosts
+    except ValueError:
+        return False
 
 
 def comes_from_stranger(request: Request, allowed: list[str]) -> bool:

@@ -16,10 +16,10 @@ from bot.web.limits import network_of
 from core.errors import Busy, NotAllowed
 from core.settings import Settings
 
-FREE_FAILURES = 3  # typing errors cost nothing
+FREE_FAILURES = 4  # the first three wrong ones are answered at once
 FIRST_DELAY_S, MAX_DELAY_S = 0.25, 8.0
 FORGET_AFTER_S = 15 * 60
-MAX_WAITING = 20  # tries of one address at once, so at most so many in each delay
+MAX_WAITING = 20  # refusals of one address that are kept waiting at once
 MAX_ADDRESSES = 10_000  # remembered at once; the one not seen longest is forgotten first
 
 Sleep = Callable[[float], Awaitable[None]]
@@ -38,9 +38,9 @@ class PasswordCheck:
     """
     Compares with the one password; used from one event loop.
 
-    Wrong tries make an address wait longer and longer, and never lock it: the right password
-    is let in whatever others at the same address typed before. Hashing has threads of its
-    own, so that a flood of tries takes none from the pages.
+    A wrong try is answered later and later, the right one at once, whatever others at the same
+    address typed before: nobody is locked out. Hashing has threads of its own, so that a flood
+    of tries takes none from the pages.
     """
 
     def __init__(self, settings: Settings, sleep: Sleep = asyncio.sleep) -> None:
@@ -57,30 +57,26 @@ class PasswordCheck:
 
     async def check(self, password: str, address: str) -> None:
         """
-        Do nothing when it is the password; takes about 50 ms, longer after wrong ones.
+        Do nothing when it is the password; takes about 50 ms.
 
         Raises:
-            NotAllowed: It is another one.
-            Busy: Too many tries of this address wait already.
+            NotAllowed: It is another one; said after a while that grows with each.
+            Busy: It is another one, and many of this address wait already.
         """
-        known = self._of(network_of(address))
-        if known.n_waiting >= MAX_WAITING:
-            raise Busy("too many sign-ins at once; try again in 10 s", 10)
-        known.n_waiting += 1
-        try:
-            await self._sleep(delay_s(known.n_failures))
-            await self._compare(password, known)
-        finally:
-            known.n_waiting -= 1
-
-    async def _compare(self, password: str, known: _Address) -> None:
-        loop = asyncio.get_running_loop()
+        loop, known = asyncio.get_running_loop(), self._of(network_of(address))
         given = await loop.run_in_executor(self._threads, self._hashed, password)
         if hmac.compare_digest(given, self._hash):
             known.n_failures = 0
             return
         known.n_failures += 1
         known.failed_at = time.monotonic()
+        if known.n_waiting >= MAX_WAITING:
+            raise Busy("too many sign-ins at once; try again in 10 s", 10)
+        known.n_waiting += 1
+        try:
+            await self._sleep(delay_s(known.n_failures))
+        finally:
+            known.n_waiting -= 1
         raise NotAllowed("that is not the password")
 
     def _of(self, network: str) -> _Address:
@@ -99,9 +95,9 @@ class PasswordCheck:
 
 def delay_s(n_failures: int) -> float:
     """
-    Return how long the next try of an address waits after so many wrong ones.
+    Return how long the answer to the n-th wrong try of an address waits.
 
-    >>> [delay_s(n) for n in (0, 2, 3, 5, 20)]
+    >>> [delay_s(n) for n in (1, 3, 4, 6, 20)]
     [0.0, 0.0, 0.25, 1.0, 8.0]
     """
     if n_failures < FREE_FAILURES:

@@ -23,12 +23,10 @@ DESK_KEY = "desk"  # in the signed cookie: the id of the desk's session
 Cookie = MutableMapping[str, Any]
 
 
-def ensure_visitor(cookie: Cookie) -> bool:
-    """Give a cookie without a visitor's id a new random one; return whether it had one."""
-    if "visitor" in cookie:
-        return True
-    cookie["visitor"] = str(uuid4())
-    return False
+def ensure_visitor(cookie: Cookie) -> None:
+    """Give a cookie without a visitor's id a new random one."""
+    if "visitor" not in cookie:
+        cookie["visitor"] = str(uuid4())
 
 
 def visitor_id(request: gr.Request | HTTPConnection) -> UUID:

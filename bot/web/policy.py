@@ -35,6 +35,11 @@ class Route:
     path: str
     who: Who
 
+    @property
+    def is_asset(self) -> bool:
+        """Whether it is a file of the pages, the same for everybody."""
+        return self.path.removeprefix(DESK) in (*ASSETS, "/style.css", "/favicon.ico")
+
     @cached_property
     def pattern(self) -> re.Pattern[str]:
         """The path as a regular expression."""

@@ -39,10 +39,16 @@ def insert_adapter(
     base_model: str,
     rank: int,
 ) -> Adapter:
-    """Store a registered adapter and return it. The caller owns the transaction."""
+    """
+    Store a registered adapter and return it. The caller owns the transaction.
+
+    With it is stored the dataset that its run has at this moment: a later attempt has another.
+    """
     sql = """
-        INSERT INTO adapters (name, version, run_id, path, sha256, base_model, rank)
-        VALUES (%(name)s, %(version)s, %(run_id)s, %(path)s, %(sha256)s, %(base_model)s, %(rank)s)
+        INSERT INTO adapters (name, version, run_id, dataset_id, path, sha256, base_model, rank)
+        VALUES (%(name)s, %(version)s, %(run_id)s,
+                (SELECT dataset_id FROM training_runs WHERE id = %(run_id)s),
+                %(path)s, %(sha256)s, %(base_model)s, %(rank)s)
         RETURNING id, name, version, run_id, path, sha256, base_model, rank, created_at
     """
     params = {

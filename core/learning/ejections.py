@@ -39,11 +39,22 @@ def tainted_adapters(conn: Connection[Any]) -> set[str]:
 
 
 def clean_adapters_newest_live_first(conn: Connection[Any]) -> list[str]:
-    """Return the adapters that were ever live and learned from nobody ejected."""
+    """
+    Return the adapters that were ever live and learned from nobody ejected.
+
+    Left out is what was rolled back from when it was last live: somebody did not want it.
+    """
     sql = """
-        SELECT adapter FROM deployments
-        WHERE adapter IS NOT NULL AND adapter NOT IN (SELECT adapter FROM tainted_adapters)
-        GROUP BY adapter ORDER BY max(id) DESC
+        WITH log AS (
+            SELECT id, adapter, lead(kind) OVER (ORDER BY id) AS ended_by FROM deployments
+        ), last_time AS (
+            SELECT DISTINCT ON (adapter) id, adapter, ended_by FROM log
+            WHERE adapter IS NOT NULL ORDER BY adapter, id DESC
+        )
+        SELECT adapter FROM last_time
+        WHERE ended_by IS DISTINCT FROM 'rollback'
+          AND adapter NOT IN (SELECT adapter FROM tainted_adapters)
+        ORDER BY id DESC
     """
     return [row[0] for row in conn.execute(sql)]
 

@@ -84,11 +84,12 @@ def back_up(settings: Settings, target: Path, on_step: OnStep) -> BackedUp:
             migrations = applied_migrations(dsn)
             options = ("--format=custom", "--no-owner", "--no-privileges")
             pgtools.run_tool("pg_dump", dsn, *options, "--exclude-extension=*", f"--file={dump}")
-        on_step("saving adapters, datasets, uploads and secrets")
-        secrets = {f"secrets/{name}": settings.home / name for name in SECRETS}
-        files = {DUMP: dump, **file_names(folders)}
-        files |= {name: path for name, path in secrets.items() if path.is_file()}
-        manifest = write_archive(target, files, folders=folders, migrations=migrations)
+            on_step("saving adapters, datasets, uploads and secrets")
+            secrets = {f"secrets/{name}": settings.home / name for name in SECRETS}
+            files = {DUMP: dump, **file_names(folders)}
+            files |= {name: path for name, path in secrets.items() if path.is_file()}
+            manifest = write_archive(target, files, folders=folders, migrations=migrations)
+            _record_made(dsn, target, manifest)
     return BackedUp(target, target.stat().st_size, len(manifest.members))
 
 
@@ -168,6 +169,15 @@ def _close_to_writing(adapters: Path) -> None:
     """Give unpacked adapters the modes that registered ones have."""
     for path in adapters.rglob("*"):
         path.chmod(0o555 if path.is_dir() else 0o444)
+
+
+def _record_made(dsn: str, target: Path, manifest: Manifest) -> None:
+    n_files = len(manifest.members)
+    with psycopg.connect(dsn) as conn:
+        # A backup is also made before an upgrade, with the tables of the version before.
+        if conn.execute("SELECT to_regclass('audit_log')").fetchone() != (None,):
+            made = audit.Action.BACKUP_MADE
+            audit.record(conn, "command line", made, target.name, files=n_files)
 
 
 def _record(conn: Connection[Any], manifest: Manifest) -> None:

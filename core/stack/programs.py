@@ -6,7 +6,7 @@ import importlib.metadata
 import importlib.util
 import os
 import sys
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 
 from core.errors import StackError
@@ -17,6 +17,8 @@ from core.vllm import ADAPTED_MODULES, split_url
 VLLM_MODULE = "vllm.entrypoints.launchers.api_server.entry"
 # Celery stops at once on QUIT and puts unfinished tasks back; TERM would wait for a training.
 CELERY_STOP = "QUIT"
+# What only the page uses; given to us from outside, every program would inherit it.
+PAGES_SECRETS = ("RATCHET_ADMIN_PASSWORD", "RATCHET_SESSION_SECRET", "RATCHET_METRICS_TOKEN")
 
 
 @dataclass(frozen=True, slots=True)
@@ -43,7 +45,7 @@ def programs(settings: Settings) -> list[Program]:
         found.append(_redis(settings))
     if not settings.vllm_url:
         found.append(_vllm(settings))
-    return [*found, *_celery(settings), _web()]
+    return [*map(_without_pages_secrets, [*found, *_celery(settings)]), _web()]
 
 
 def redis_bin_dir() -> Path:
@@ -185,6 +187,10 @@ def _celery(settings: Settings) -> list[Program]:
 
 def _web() -> Program:
     return Program("web", 50, [sys.executable, "-m", "bot.app"], needs_schema=True)
+
+
+def _without_pages_secrets(program: Program) -> Program:
+    return replace(program, env=program.env | dict.fromkeys(PAGES_SECRETS, ""))
 
 
 def cleaned(command: list[str]) -> list[str]:

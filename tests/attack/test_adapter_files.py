@@ -63,12 +63,21 @@ def test_a_scale_out_of_range_is_refused(folder, alpha):
     assert CONFIG in refusal(folder)
 
 
-@pytest.mark.parametrize("text", ["1e999", "-1e999", "1" * 5000, "NaN", "Infinity"])
+@pytest.mark.parametrize(
+    "text", ["1e999", "-1e999", "1" * 5000, "1" * 400, "-" + "1" * 400, "NaN", "Infinity"]
+)
 def test_a_number_that_is_none_is_refused(folder, text):
     """JSON readers turn 1e999 into infinity, and Python's takes NaN though JSON has none."""
     spoil_text(folder, '"lora_alpha": 16', f'"lora_alpha": {text}')
 
     assert CONFIG in refusal(folder)
+
+
+def test_a_whole_number_too_large_to_be_a_fraction_is_refused(folder):
+    """Python's own readers raise something else for it, which no caller expects."""
+    spoil(folder, lora_dropout=10**400)
+
+    assert "lora_dropout" in refusal(folder)
 
 
 @pytest.mark.parametrize(

@@ -87,6 +87,7 @@ def test_the_desk_ingests_no_file_that_was_not_uploaded(admin, web, pages, secre
             page="/desk",
         )
         assert 422 == answer.status_code, way
+    link.unlink()
 
 
 def test_an_upload_still_comes_in(admin, web, pages):

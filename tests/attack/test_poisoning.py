@@ -5,12 +5,16 @@ import subprocess
 import sys
 import threading
 from dataclasses import replace
+from types import SimpleNamespace
 from uuid import uuid4
 
+import gradio as gr
 import pytest
 
+from bot.desk.deploying import Deploying, Pending
 from bot.desk.queue import Shown, find_place
 from bot.desk.review_card import review_card
+from bot.desk.words import model_name
 from bot.feedback import correct, rate
 from core import feedback, learning
 from core.audit import Action, list_entries
@@ -55,6 +59,15 @@ def make_adapter(conn, settings, tmp_path, *, live=True):
     """An adapter as a run leaves it that learned from all feedback there is now."""
     run = learning.request_run(conn, "command")
     run = learning.lease_run(conn, run.id, 60, 3)
+    name = learn(conn, settings, tmp_path, run)
+    learning.advance_run(conn, run.id, run.lease_token, RunState.PROMOTED)
+    if live:
+        learning.deploy(conn, name, DeploymentKind.PROMOTE, "trainer", "")
+    return name
+
+
+def learn(conn, settings, tmp_path, run):
+    """Do what an attempt at a run does up to the gate."""
     pairs = build_pairs(learning.raw_feedback(conn), 50, 200)
     frozen = freeze(pairs, uuid4(), settings.datasets, settings.model)
     learning.insert_dataset(
@@ -69,11 +82,7 @@ def make_adapter(conn, settings, tmp_path, *, live=True):
     token = run.lease_token
     learning.advance_run(conn, run.id, token, RunState.GATING, dataset_id=frozen.id)
     folder = write_adapter(tmp_path / str(run.id))
-    adapter = registry.register(conn, settings, folder, run.id)
-    learning.advance_run(conn, run.id, token, RunState.PROMOTED)
-    if live:
-        learning.deploy(conn, adapter.name, DeploymentKind.PROMOTE, "trainer", "")
-    return adapter.name
+    return registry.register(conn, settings, folder, run.id).name
 
 
 # Unreviewed ----------------------------------------------------------------------------------
@@ -184,6 +193,64 @@ def test_without_a_clean_adapter_the_base_model_answers(database, settings, tmp_
     done = eject(database, settings, MALLORY, actor="command")
 
     assert (True, None, 2) == (done.stepped_back, done.live, len(done.tainted))
+
+
+def test_a_second_attempt_does_not_wash_the_first_ones_adapter(database, settings, tmp_path):
+    """The run forgets what it learned from first; the adapter that came of it must not."""
+    with database.connect() as conn:
+        give_corrections(conn, 20, author_id=MALLORY, approved=True)
+        run_id = learning.request_run(conn, "command").id
+        killed = learning.lease_run(conn, run_id, 0, 3)
+        tainted = learn(conn, settings, tmp_path, killed)
+    eject(database, settings, MALLORY, actor="command")
+    with database.connect() as conn:
+        give_corrections(conn, 20, author_id=ADMIN, by_admin=True, start=20)
+        learn(conn, settings, tmp_path, learning.lease_run(conn, run_id, 60, 3))
+
+        assert {tainted} == learning.tainted_adapters(conn)
+
+
+def test_what_an_admin_rolled_back_from_does_not_come_back_by_itself(database, settings, tmp_path):
+    """It was clean and live once, and somebody saw why it should not be."""
+    with database.connect() as conn:
+        give_corrections(conn, 20, author_id=ADMIN, by_admin=True)
+        unwanted = make_adapter(conn, settings, tmp_path)
+        learning.deploy(conn, None, DeploymentKind.ROLLBACK, "admin", "it answers rudely")
+        give_corrections(conn, 20, author_id=MALLORY, approved=True, start=20)
+        make_adapter(conn, settings, tmp_path)
+        offered = learning.clean_adapters_newest_live_first(conn)
+        learning.deploy(conn, unwanted, DeploymentKind.PROMOTE, "admin", "on second thought")
+        again = learning.clean_adapters_newest_live_first(conn)
+        learning.deploy(conn, None, DeploymentKind.ROLLBACK, "admin", "")
+        make_adapter(conn, settings, tmp_path)
+
+    assert unwanted not in offered
+    assert unwanted == again[0]
+    assert eject(database, settings, MALLORY, actor="command").live is None
+
+
+async def test_the_desk_says_what_is_live_now_not_what_was_asked(database, settings, tmp_path):
+    """Between question and yes somebody was ejected: the rollback went past what was shown."""
+    with database.connect() as conn:
+        give_corrections(conn, 20, author_id=ADMIN, by_admin=True)
+        clean = make_adapter(conn, settings, tmp_path)
+        tainted = make_adapter(conn, settings, tmp_path)
+        live = make_adapter(conn, settings, tmp_path)
+        give_corrections(conn, 1, author_id=MALLORY, approved=True, start=20)
+        conn.execute(
+            "UPDATE datasets d SET manifest = jsonb_build_object('pairs', jsonb_build_array("
+            "jsonb_build_object('rater_id', %s::text))) FROM adapters a"
+            " WHERE a.dataset_id = d.id AND a.name = %s",
+            (MALLORY, tainted),
+        )
+    with gr.Blocks():
+        deploying = Deploying(SimpleNamespace(settings=settings, database=database))
+    asked = Pending(DeploymentKind.ROLLBACK, tainted, live)
+    eject(database, settings, MALLORY, actor="command")
+
+    said = deploying.carry_out(asked)
+
+    assert f"Done: {model_name(clean)} is live." == said
 
 
 def test_a_clean_adapter_whose_files_changed_is_passed_over(database, settings, tmp_path):

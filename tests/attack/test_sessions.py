@@ -1,16 +1,23 @@
 """The desk's sessions: guessed at, copied, kept after sign-out; and what is left in the log."""
 
 import asyncio
+import os
 import stat
+import subprocess
+import sys
 from concurrent.futures import ThreadPoolExecutor
 
 import httpx
 import psycopg
 import pytest
 
+from bot.settings_log import SECRET, note_settings
+from cli.asking import OPERATOR_ID
+from core.audit import Action, list_entries
 from core.secrets import given_by_environment, renew_exposed
 from core.sessions import list_sessions
-from core.settings import Settings
+from core.settings import ROOT, Settings
+from tests.builders import make_turn
 from tests.web import PASSWORD
 
 
@@ -134,6 +141,33 @@ def test_the_log_is_only_ever_appended_to(web, statement):
         conn.execute(statement)
 
 
+def test_what_is_done_at_the_command_line_stands_in_the_log(database, dsn, tmp_path):
+    """Whoever has a shell decides what is learned, and is asked about it like an admin."""
+    article = tmp_path / "returns.md"
+    article.write_text("# Returns\n\nWithin 30 days.\n")
+    with database.connect() as conn:
+        turn = make_turn(conn, owner_id=OPERATOR_ID)
+    env = os.environ | {"RATCHET_HOME": str(tmp_path / "home"), "RATCHET_DATABASE_URL": dsn}
+    for command in (
+        ["retrain"],
+        ["rate", str(turn.id), "down", "--correction", "Within 30 days. [1]"],
+        ["ingest", str(article), "--audience", "staff"],
+    ):
+        done = subprocess.run(
+            [sys.executable, "-m", "cli", *command], cwd=ROOT, env=env, capture_output=True,
+            text=True, timeout=60,
+        )  # fmt: skip
+        assert 0 == done.returncode, done.stderr
+
+    with database.connect() as conn:
+        entries = list_entries(conn)
+    deeds = [Action.INGEST_REQUESTED, Action.ANSWER_PREFERRED, Action.TRAINING_REQUESTED]
+    assert deeds == [entry.action for entry in entries]
+    assert {"command line"} == {entry.actor for entry in entries}
+    assert {"sources": [str(article)], "audience": "staff"} == entries[0].details
+    assert str(turn.id) == entries[1].subject
+
+
 def test_exposed_secrets_are_made_anew_at_the_first_start_only(tmp_path):
     """They could be read by anybody; those made since could not."""
     home = tmp_path / "home"
@@ -170,6 +204,68 @@ def test_secrets_of_a_new_home_are_left_alone(tmp_path):
 
     assert [] == renew_exposed(settings.home)
     assert made == settings.secret("session-secret")
+
+
+def test_two_first_starts_at_once_renew_once(tmp_path):
+    """The second would forget what the first has just made, and the first goes on with it."""
+    home = tmp_path / "home"
+    home.mkdir()
+    (home / "session-secret").write_text("known to strangers")
+
+    def start(_):
+        renewed = renew_exposed(home)
+        return renewed, Settings(home=home, _env_file=None).secret("session-secret")
+
+    with ThreadPoolExecutor(8) as pool:
+        starts = list(pool.map(start, range(8)))
+
+    assert [["session-secret"]] == [renewed for renewed, _ in starts if renewed]
+    assert 1 == len({secret for _, secret in starts})
+
+
+def test_renewed_secrets_stand_in_the_log_once(settings, database):
+    """Who wonders why everybody had to sign in again finds it there."""
+    settings.home.mkdir()
+    (settings.home / "admin-password").write_text("known to strangers")
+    renew_exposed(settings.home)
+    for _ in range(2):
+        note_settings(database, settings)
+
+    with database.connect() as conn:
+        entries = list_entries(conn)
+    renewed = [e.subject for e in entries if e.action is Action.SECRETS_RENEWED]
+    assert ["admin-password"] == renewed
+
+
+def test_a_changed_setting_stands_in_the_log_a_secret_one_without_its_value(settings, database):
+    """A longer answer and another password are both news; only one of them may be read."""
+    changes = (
+        {"max_answer_tokens": 99},
+        {"admin_password": "hidden"},
+        {"vllm_url": "http://u:hidden@v"},
+    )
+    note_settings(database, settings)
+    for change in changes:
+        settings = settings.model_copy(update=change)
+        note_settings(database, settings)
+        note_settings(database, settings)
+
+    with database.connect() as conn:
+        entries = list_entries(conn)
+    assert ["vllm_url", "admin_password", "max_answer_tokens", "first start"] == [
+        e.subject for e in entries
+    ]
+    assert "hidden" not in str(entries)
+    assert "99" == entries[0].details["settings"]["max_answer_tokens"]
+
+
+def test_every_setting_that_sounds_secret_is_one_or_known_not_to_be():
+    """A new secret must not be written into the log because nobody thought of it."""
+    telling = ("password", "secret", "key", "token", "url")
+    sounding = {n for n in Settings.model_fields if any(word in n for word in telling)}
+
+    assert {"chunk_tokens", "max_answer_tokens"} == sounding - SECRET
+    assert set() == SECRET - set(Settings.model_fields)
 
 
 async def test_hashing_does_not_take_the_pages_threads(web):

@@ -306,7 +306,8 @@ def refused_without_a_trace(settings, file):
     assert not list(settings.home.parent.rglob("evil"))
     with pgtools.database(settings) as dsn, psycopg.connect(dsn) as conn:
         assert (1,) == conn.execute("SELECT count(*) FROM turns").fetchone()
-        assert [] == audit.list_entries(conn)
+        deeds = {entry.action for entry in audit.list_entries(conn)}
+        assert audit.Action.BACKUP_RESTORED not in deeds
 
 
 def test_what_is_there_is_replaced_only_when_that_is_said(lived_in, tmp_path):
@@ -350,6 +351,29 @@ def test_a_backup_is_made_while_the_stack_runs(kept, tmp_path):
         back_up(kept, tmp_path / "saved.tar.gz", quietly)
 
     assert ["saved.tar.gz"] == os.listdir(tmp_path)
+
+
+def test_a_backup_stands_in_the_log(lived_in, tmp_path):
+    """It holds secrets and customers' words; somebody must be able to ask who took it."""
+    settings = lived_in[0]
+    back_up(settings, tmp_path / "saved.tar.gz", quietly)
+
+    with pgtools.database(settings) as dsn, psycopg.connect(dsn) as conn:
+        [entry] = audit.list_entries(conn)
+    assert ("command line", audit.Action.BACKUP_MADE, "saved.tar.gz") == (
+        entry.actor,
+        entry.action,
+        entry.subject,
+    )
+
+
+def test_a_backup_is_made_before_an_upgrade(lived_in, tmp_path):
+    """The database of the version before has no log yet."""
+    settings = lived_in[0]
+    with pgtools.database(settings) as dsn, psycopg.connect(dsn) as conn:
+        conn.execute("DROP TABLE audit_log")
+
+    assert back_up(settings, tmp_path / "saved.tar.gz", quietly).files > 0
 
 
 def test_a_restore_that_was_killed_is_undone_by_the_next(lived_in, tmp_path):

@@ -13,10 +13,11 @@ from bot.desk.knowledge import Listed
 from bot.desk.learning import Seen
 from bot.desk.queue import Shown, find_place
 from bot.desk.standing import fingerprint
+from core.audit import list_entries
 from core.feedback import add_correction, decide_correction, record_review
 from core.learning import eject_rater, request_run
 from core.types import CorrectionStatus, Verdict
-from retrieval.jobs import request_job
+from retrieval.jobs import list_jobs, request_job
 from tests.builders import ADMIN, ANNA, make_rating, make_turn
 
 
@@ -30,6 +31,47 @@ def customers_request():
     """A request of somebody who only chats: the cookie is signed, but holds no sign-in."""
     session = {"visitor": str(ANNA)}
     return gr.Request(request=Request({"type": "http", "headers": [], "session": session}))
+
+
+def admins_request():
+    """A request of somebody whose sign-in the guard has found."""
+    scope = {"type": "http", "headers": [], "session": {"visitor": str(ADMIN)}}
+    scope["ratchet.desk_session"] = object()
+    return gr.Request(request=Request(scope))
+
+
+def handler_of(desk, name):
+    """One of the desk's handlers by its name."""
+    fns = [each.fn for each in desk.fns.values()]
+    return next(fn for fn in fns if getattr(fn, "__name__", "") == name)
+
+
+@pytest.mark.parametrize("run_id", ["", "none", None, 7, ["x"]])
+def test_a_run_that_is_none_is_said_in_a_line(desk, run_id):
+    """A call made by hand must not show a traceback."""
+    with pytest.warns(UserWarning, match="That is no training run"):  # a toast, in a browser
+        handler_of(desk, "show_run")(Seen(), run_id, admins_request())
+
+
+@pytest.mark.parametrize("address", ["https://me:secret@example.com/help", "https://", "http://[x"])
+def test_an_address_that_can_not_be_used_is_said_in_a_line(desk, database, address):
+    """A password in it would lie in jobs, log and articles; others would fail much later."""
+    with pytest.warns(UserWarning, match="may hold no name or password"):
+        handler_of(desk, "ingest_site")(address, "everyone", admins_request())
+
+    with database.connect() as conn:
+        assert [] == list_jobs(conn)
+
+
+def test_what_follows_an_addresss_question_mark_is_not_logged(desk, database):
+    """It may be a key; the job needs it, the log does not."""
+    address = "https://example.com/help?token=hidden"
+    handler_of(desk, "ingest_site")(address, "everyone", admins_request())
+
+    with database.connect() as conn:
+        [entry], [job] = list_entries(conn), list_jobs(conn)
+    assert ["https://example.com/help"] == entry.details["sources"]
+    assert [address] == job.request["sources"]
 
 
 def test_every_handler_refuses_a_customer(desk, database):

@@ -1,5 +1,6 @@
 """What customers and articles wrote reaches the page as text, and citations as links."""
 
+import re
 from dataclasses import replace
 from uuid import uuid4
 
@@ -9,7 +10,9 @@ from hypothesis import strategies as st
 from markdown_it import MarkdownIt
 
 from bot.chat_view import linked, sources
-from bot.html import article, passage_lines, plain_in_markdown, prose
+from bot.html import MAX_CHARS, _renders, article, passage_lines, plain_in_markdown, prose
+from bot.tables import MAX_CELLS
+from core.errors import Busy
 from core.types import Turn, TurnStatus
 from tests.builders import make_passage
 
@@ -143,6 +146,82 @@ def test_rows_of_a_cut_table_are_found_under_a_repeated_header():
     table = "| a | b |\n|---|---|\n| 1 | 2 |\n| 3 | 4 |"
 
     assert range(3, 4) == passage_lines(table, "| a | b |\n|---|---|\n| 3 | 4 |")
+
+
+def test_a_table_too_wide_to_read_is_shown_as_text():
+    """Its rows are filled up to its width: 1.5 KB of an article made 650 KB of a page."""
+    wide = f"{'|a' * 250}|\n{'|-' * 250}|\n" + "x\n" * 260
+
+    shown, _ = article(wide, "")
+
+    assert "<table" not in shown
+    assert len(shown) < 2 * len(wide)
+
+
+def test_all_tables_together_have_a_bounded_number_of_cells():
+    """Many long tables of short rows cost as much as a wide one."""
+    long = f"{'|a' * 40}|\n{'|-' * 40}|\n" + "x\n" * 1000 + "\n"
+
+    shown, _ = article(long * 10, "")
+
+    assert MAX_CELLS - 80 <= shown.count("<td") + shown.count("<th>") <= MAX_CELLS
+    assert "x\nx\nx" in shown
+
+
+def test_an_ordinary_table_is_still_one():
+    """Prices stand in tables."""
+    shown, _ = article("| size | price |\n|---|---|\n| small | $3 |", "")
+
+    assert 2 == shown.count("<td")
+
+
+def test_of_a_very_long_article_the_part_around_the_passage_is_shown():
+    """A book of 20 MB would keep the page busy for a minute."""
+    before = "".join(f"Line {n} of the book.\n\n" for n in range(20_000))
+
+    shown, found = article(f"{before}Within 30 days.\n\n{before}", "Within 30 days.")
+
+    assert found
+    assert '<p class="passage" id="passage">Within 30 days.</p>' in shown
+    assert "here is the part around the passage" in shown
+    assert MAX_CHARS / 2 < len(shown) < 2 * MAX_CHARS
+    assert not re.search("<p>(?!Line )", shown)
+
+
+def test_of_a_very_long_article_without_a_passage_its_beginning_is_shown():
+    """And the reader is told that there is more."""
+    shown, found = article("# Book\n\n" + "Word by word.\n" * 10_000, "Not in it.")
+
+    assert not found
+    assert shown.startswith('<p class="note">This article is very long; here is its beginning.')
+    assert "<h1>Book</h1>" in shown
+
+
+def test_a_passage_in_an_endless_line_is_shown_alone():
+    """Text without a line's end can't be cut at one."""
+    shown, found = article("word " * 50_000 + "Within 30 days.", "Within 30 days.")
+
+    assert found
+    assert 'id="passage"><p>Within 30 days.</p>' in shown
+
+
+def test_two_articles_are_rendered_at_once_and_one_is_kept(monkeypatch):
+    """Renderings keep a core busy each; the chat needs the rest."""
+    article("Shown before.", "")
+    monkeypatch.setattr("bot.html.RENDER_WAIT_S", 0)
+    with _renders, _renders:
+        with pytest.raises(Busy, match="try again"):
+            article("Not shown before.", "")
+        assert "<p>Shown before.</p>\n" == article("Shown before.", "")[0]
+
+
+def test_a_passage_is_found_among_words_that_repeat():
+    """A search word by word took a second where each word could be the first."""
+    words = "a a a b\n" * 3 + "a a a a b c\n"
+
+    assert range(3, 4) == passage_lines(words, "a a a a b c")
+    assert range(2, 4) == passage_lines(words, "b a a a a b c")
+    assert passage_lines(words, "a a c") is None
 
 
 def test_a_passage_that_is_gone_is_not_marked():

@@ -82,6 +82,18 @@ def test_programs_get_the_settings_of_who_starts_them(tmp_path):
     assert str(tmp_path) == env["RATCHET_HOME"] == env["RATCHET_SUPERVISED"]
 
 
+def test_only_the_page_gets_the_pages_secrets(tmp_path):
+    """Who breaks into the model server must not find the admin's password in its environment."""
+    given = {"admin_password": "a", "session_secret": "b", "metrics_token": "c"}
+    settings = make(tmp_path, **given)
+    inherited = stack_environment(settings)
+
+    for program in programs(settings):
+        seen = inherited | program.env
+        found = [seen[f"RATCHET_{name.upper()}"] for name in given]
+        assert (["a", "b", "c"] if program.name == "web" else [""] * 3) == found, program.name
+
+
 def test_training_gives_way_to_the_chat(tmp_path):
     """A customer waits; a training does not mind."""
     trainer = next(p for p in programs(make(tmp_path)) if p.name == "trainer")
