@@ -29,8 +29,8 @@ def split_url(url: str) -> tuple[str, str | None]:
     """
     Return (base URL for an HTTP client, path of the socket to connect to or None for TCP).
 
-    >>> split_url("unix:/home/vllm.sock"), split_url("http://gpu:8001/")
-    (('http://vllm', '/home/vllm.sock'), ('http://gpu:8001', None))
+    >>> split_url("unix:/run/vllm.sock"), split_url("http://gpu:8001/")
+    (('http://vllm', '/run/vllm.sock'), ('http://gpu:8001', None))
     """
     if url.startswith(UNIX):
         return "http://vllm", url.removeprefix(UNIX)
