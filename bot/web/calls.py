@@ -27,7 +27,6 @@ Check = Callable[[Any], Any]  # returns the value as it goes on; raises ValueErr
 class Function:
     """What may be given to one function, in the order of its inputs."""
 
-    name: str  # class and method, as in `policy`
     inputs: tuple[Check, ...]
     event: Check
 
@@ -46,7 +45,7 @@ class CallTable:
     def _function(self, blocks: gr.Blocks, function: Any) -> Function:
         name = function_name(function.fn)
         checks = tuple(self._input(name, component) for component in function.inputs)
-        return Function(name, checks, _event_check({event for _, event in function.targets}))
+        return Function(checks, _event_check({event for _, event in function.targets}))
 
     def _input(self, name: str, component: Any) -> Check:
         if isinstance(component, gr.File):

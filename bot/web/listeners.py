@@ -27,7 +27,7 @@ class Listeners:
         self._closed_at: dict[str, float] = {}  # of sessions without a stream: monotonic, s
         self._of_visitor: Counter[str] = Counter()
         self._of_network: Counter[str] = Counter()
-        self._awaited: dict[str, asyncio.Event] = {}
+        self._awaited: dict[str, list[asyncio.Event]] = {}  # one for each question that waits
 
     @contextmanager
     def listening(self, session_hash: str, visitor: str, address: str) -> Iterator[None]:
@@ -50,8 +50,8 @@ class Listeners:
         )
         for counter, key in counted:
             counter[key] += 1
-        if awaited := self._awaited.get(session_hash):
-            awaited.set()
+        for arrival in self._awaited.get(session_hash, ()):
+            arrival.set()
         try:
             yield
         finally:
@@ -71,14 +71,17 @@ class Listeners:
         """Wait for a window's stream; return whether it came."""
         if self._open[session_hash]:
             return True
-        arrival = self._awaited.setdefault(session_hash, asyncio.Event())
+        arrival = asyncio.Event()
+        waiting = self._awaited.setdefault(session_hash, [])
+        waiting.append(arrival)
         try:
             async with asyncio.timeout(ARRIVES_WITHIN_S):
                 await arrival.wait()
         except TimeoutError:
             return False
         finally:
-            if arrival.is_set() or not self._open[session_hash]:
+            waiting.remove(arrival)
+            if not waiting:
                 self._awaited.pop(session_hash, None)
         return True
 

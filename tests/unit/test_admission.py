@@ -104,6 +104,18 @@ async def test_a_window_whose_stream_ends_is_gone_in_less_than_two_seconds():
         await watch
 
 
+async def test_a_stream_is_heard_of_by_every_question_of_its_window():
+    """One that gave up waiting before must not keep the news from the other."""
+    listeners = Listeners()
+    gave_up, still_there = (asyncio.create_task(listeners.arrived("w")) for _ in range(2))
+    await asyncio.sleep(0)
+    gave_up.cancel()
+    await asyncio.gather(gave_up, return_exceptions=True)
+
+    with listeners.listening("w", "anna", HERE):
+        assert await still_there
+
+
 async def test_a_window_may_change_its_stream():
     """The page closes one stream and opens the next for each question."""
     listeners = Listeners()
