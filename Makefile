@@ -2,7 +2,7 @@
 .PHONY: up test lint bench demo down clean setup
 
 export PATH := $(CURDIR)/.venv/bin:$(PATH)
-ROOMS := cli core retrieval bot training workers migrations bench examples
+ROOMS := cli bench examples bot workers training answering retrieval core stack migrations
 
 up: setup                ## start the whole product on this machine
 	@ratchet up --detach

@@ -22,9 +22,9 @@ from bot.feedback import rate
 from core import conversations
 from core.db import Database
 from core.settings import Settings
-from core.stack.postgres import bin_dir
 from core.types import Rating, TurnStatus
 from migrations.apply import apply
+from stack.postgres import bin_dir
 
 N_CLIENTS = 8
 SECONDS = 6.0

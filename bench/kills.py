@@ -27,9 +27,9 @@ from bench.report import Row, at_least
 from core.db import Database
 from core.errors import DatabaseUnavailable, StackError
 from core.settings import ROOT, Settings
-from core.stack import postgres
 from migrations.apply import apply
 from retrieval import jobs
+from stack import postgres
 
 N_KILLS = 20
 N_COPIES = 5  # of the sample company's Markdown articles: about 1,100 chunks

@@ -11,6 +11,7 @@ from itertools import chain
 from pathlib import Path, PurePosixPath
 from typing import Any
 
+from answering.prompt import build_messages, is_small_talk
 from bench.report import Row, at_least, at_most
 from core.db import Database
 from core.jsonl import read_own_jsonl
@@ -22,7 +23,6 @@ from examples.recipe.prompts import SORRY
 from examples.recipe.smalltalk import REPLIES
 from examples.recipe.styles import CLOSINGS, FORMAL_OPENINGS, WARM_OPENINGS
 from retrieval.embed import get_embedder
-from retrieval.prompt import build_messages, is_small_talk
 from retrieval.search import SearchOptions, search
 
 N_STREAMS = 8

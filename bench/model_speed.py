@@ -23,9 +23,9 @@ from bench.report import Row, at_least, at_most
 from core.db import Database
 from core.jsonl import read_own_jsonl
 from core.settings import Settings
-from core.stack.programs import stack_environment
 from core.types import Message
 from core.vllm import BASE, VllmClient, open_http, split_url
+from stack.programs import stack_environment
 from training.recipe import DPO
 
 N_TOKENS = 100  # of each answer, whatever the model would say
@@ -112,7 +112,7 @@ def ready_s(settings: Settings) -> float:
         probe.bind(("127.0.0.1", 0))
         port = int(probe.getsockname()[1])
     env = stack_environment(settings.model_copy(update={"vllm_port": port}))
-    command = [sys.executable, "-m", "core.stack.serve_model", "127.0.0.1"]
+    command = [sys.executable, "-m", "stack.serve_model", "127.0.0.1"]
     start_s = time.perf_counter()
     with subprocess.Popen(
         command,

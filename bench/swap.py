@@ -18,6 +18,7 @@ import httpx
 import numpy as np
 from safetensors.numpy import save_file
 
+from answering.plan import PromptBuilder
 from bench.corpus import scratch_database
 from bench.report import Row, at_most
 from core import learning
@@ -29,7 +30,6 @@ from core.vllm import ADAPTED_MODULES, BASE, open_http
 from training import deploy, registry
 from training.adapter_config import CONFIG_FILE
 from training.adapter_weights import WEIGHTS_FILE
-from training.prompting import PromptBuilder
 
 N_SWAPS = 20
 N_STREAMS = 16

@@ -15,15 +15,15 @@ from unittest.mock import patch
 
 import psutil
 
+from answering.prompt import build_messages
+from answering.tokens import ModelTokenizer
 from bench.report import Row, at_most
-from bot.tokens import ModelTokenizer
 from core.jsonl import read_own_jsonl
 from core.settings import Settings
 from core.types import Passage
 from examples.customers import Preference, corrected, holds_facts
 from retrieval.chunk import split
 from retrieval.load import load_document
-from retrieval.prompt import build_messages
 from training.child import events, training, write_config
 from training.recipe import DPO, Recipe
 

@@ -19,13 +19,13 @@ from fastapi.responses import Response
 from starlette.middleware.cors import CORSMiddleware
 from starlette.middleware.sessions import SessionMiddleware
 
+from answering.generation import ANSWER_TIMEOUT_S
+from answering.tokens import ModelTokenizer
 from bot.chat import ChatService
-from bot.generation import ANSWER_TIMEOUT_S
 from bot.probes import probe_routes
 from bot.services import Services
 from bot.settings_log import note_settings
 from bot.theme import page_head, style_sheet, theme
-from bot.tokens import ModelTokenizer
 from bot.views import view_routes
 from bot.web import server
 from bot.web.admission import Admission

@@ -9,8 +9,8 @@ from dataclasses import dataclass
 from time import perf_counter
 from uuid import UUID
 
-from bot.generation import Generation, ModelStream
-from bot.tokens import ModelTokenizer
+from answering.generation import Generation, ModelStream
+from answering.tokens import ModelTokenizer
 from bot.turns import Draft, Plan, TurnStore
 from core.db import Database
 from core.errors import AdapterError, ModelUnavailable

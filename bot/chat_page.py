@@ -12,6 +12,7 @@ from uuid import UUID
 
 import gradio as gr
 
+from answering.generation import ANSWER_TIMEOUT_S
 from bot.chat import Finished, Started, Token
 from bot.chat_view import (
     Drawing,
@@ -24,7 +25,6 @@ from bot.chat_view import (
 )
 from bot.door import QUIET, Update, conversation_id, forgiving, say
 from bot.feedback_panel import FeedbackPanel
-from bot.generation import ANSWER_TIMEOUT_S
 from bot.services import Services
 from bot.sidebar import Sidebar
 from bot.web.admission import Ticket

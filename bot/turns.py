@@ -9,8 +9,9 @@ from uuid import UUID, uuid4
 
 from psycopg import Connection
 
-from bot.generation import Generation
-from bot.tokens import ModelTokenizer
+from answering.generation import Generation
+from answering.prompt import PROMPT_VERSION, build_messages, clean_question, is_small_talk
+from answering.tokens import ModelTokenizer
 from core.conversations import (
     create_conversation,
     finish_turn,
@@ -24,7 +25,6 @@ from core.learning import live_adapter
 from core.settings import Settings
 from core.types import Message, Passage, Turn, TurnStatus
 from retrieval.embed import Embedder
-from retrieval.prompt import PROMPT_VERSION, build_messages, clean_question, is_small_talk
 from retrieval.search import SearchOptions, search
 
 MAX_QUESTION_CHARS = 8_000

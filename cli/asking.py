@@ -107,8 +107,8 @@ def import_feedback(
 async def _ask(
     settings: Settings, question: str, conversation_id: UUID | None, *, is_quiet: bool
 ) -> tuple[Turn, list[Passage]]:
+    from answering.tokens import ModelTokenizer
     from bot.chat import ChatService, Finished, Started, Token
-    from bot.tokens import ModelTokenizer
     from core.db import Database
     from core.errors import ModelUnavailable
     from retrieval.embed import get_embedder

@@ -25,7 +25,7 @@ def backup(
 ) -> None:
     """Save database, adapters, datasets, uploads and secrets in one file."""
     from core.settings import get_settings
-    from core.stack.backup import back_up
+    from stack.backup import back_up
 
     with _shown_steps(quiet=as_json) as on_step:
         written = back_up(get_settings(), file, on_step)
@@ -46,8 +46,8 @@ def restore(
 ) -> None:
     """Bring back what a backup holds; the stack must be stopped."""
     from core.settings import get_settings
-    from core.stack.backup import restore as bring_back
     from migrations.apply import read_migrations
+    from stack.backup import restore as bring_back
 
     with _shown_steps(quiet=as_json) as on_step:
         restored = bring_back(

@@ -24,7 +24,7 @@ def up(
 ) -> None:
     """Start everything on this machine and print the page's address."""
     from core.settings import get_settings
-    from core.stack import health, local
+    from stack import health, local
 
     settings = get_settings()
     for name in (signal.SIGTERM, signal.SIGHUP):
@@ -47,7 +47,7 @@ def up(
 def down(as_json: Json = False) -> None:
     """Stop everything that `up` started; no process remains."""
     from core.settings import get_settings
-    from core.stack import local
+    from stack import local
 
     settings = get_settings()
     was_present = local.is_present(settings)
@@ -62,7 +62,7 @@ def down(as_json: Json = False) -> None:
 def status(as_json: Json = False) -> None:
     """Show how each service is doing; exits 1 unless all are healthy."""
     from core.settings import get_settings
-    from core.stack import health
+    from stack import health
 
     found = health.status(get_settings())
     if as_json:
@@ -83,7 +83,7 @@ def status(as_json: Json = False) -> None:
 def doctor(as_json: Json = False) -> None:
     """Check this machine and the settings; exits 1 when something would keep `up` from working."""
     from core.settings import get_settings
-    from core.stack import checks, supervisor
+    from stack import checks, supervisor
 
     settings = get_settings()
     found = checks.run_checks(settings, is_running=supervisor.is_running(settings))
@@ -149,7 +149,7 @@ def _load(settings: Settings) -> str:
 
 
 def _stay(settings: Settings) -> None:
-    from core.stack import local
+    from stack import local
 
     try:
         local.wait(settings)

@@ -11,9 +11,9 @@ from pathlib import Path
 from typing import Any
 from uuid import NAMESPACE_URL, UUID, uuid4, uuid5
 
+from answering.tokens import ModelTokenizer
 from bot.chat import ChatService, Finished
 from bot.feedback import correct, rate
-from bot.tokens import ModelTokenizer
 from core import conversations, learning
 from core.db import Database
 from core.errors import ModelUnavailable, TrainingError

@@ -7,9 +7,9 @@ import subprocess
 import sys
 
 from core.errors import MigrationError
-from core.stack.pgtools import libpq_environment
-from core.stack.postgres import bin_dir
 from migrations.apply import FOLDER
+from stack.pgtools import libpq_environment
+from stack.postgres import bin_dir
 
 HEADER = """\
 -- The sum of all migrations, for reading; a test proves it equal.

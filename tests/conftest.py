@@ -17,8 +17,8 @@ import pytest
 
 from core.db import Database
 from core.settings import ROOT, Settings
-from core.stack import postgres
 from migrations.apply import apply
+from stack import postgres
 
 TEMPLATE = "ratchet_template"
 MEMORY = Path("/dev/shm")  # a database is copied there in 10 ms, on a disk in 300 ms

@@ -12,13 +12,13 @@ from uuid import UUID, uuid5
 
 from psycopg import Connection
 
+from answering.plan import PromptBuilder
 from core import conversations, feedback
 from core.audit import Action, record
 from core.db import Database
 from core.jsonl import BadLine, read_jsonl
 from core.settings import Settings, get_settings
 from core.types import CorrectionStatus, Message, Rating, TurnStatus
-from training.prompting import PromptBuilder
 
 IMPORT_NAMESPACE = UUID("7e9b9c1c-6c0f-4f5e-8a55-2f6f0a3f9d02")
 MAX_TEXT_CHARS = 20_000

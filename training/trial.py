@@ -10,6 +10,7 @@ from dataclasses import dataclass
 from pathlib import Path, PurePosixPath
 from typing import Any
 
+from answering.plan import PromptBuilder
 from core.db import Database
 from core.errors import InvalidInput
 from core.jsonl import BadLine, Row, read_jsonl
@@ -19,7 +20,6 @@ from core.vllm import BASE, VllmClient
 from retrieval.load import storable_text
 from training.dataset import read_heldout
 from training.gate import Answered, Evidence, PairMargins
-from training.prompting import PromptBuilder
 
 N_STREAMS = 8
 MAX_GOLDEN = 100

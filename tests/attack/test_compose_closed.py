@@ -14,10 +14,10 @@ from core import audit, learning
 from core.db import Database
 from core.errors import MigrationError
 from core.settings import ROOT, Settings
-from core.stack.backup import back_up, restore
 from core.types import DeploymentKind
 from migrations.apply import apply, read_migrations
 from migrations.grants import LESS, grant
+from stack.backup import back_up, restore
 from tests.adapters import write_adapter
 from tests.builders import make_turn
 from tests.conftest import free_port

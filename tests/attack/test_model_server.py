@@ -12,8 +12,8 @@ import pytest
 
 from core import learning
 from core.errors import InvalidInput
-from core.stack.leftovers import find_leftovers
 from core.vllm import VllmClient, open_http, split_url
+from stack.leftovers import find_leftovers
 from tests.builders import make_messages
 from training import deploy, registry
 from training.adapter_weights import WEIGHTS_FILE

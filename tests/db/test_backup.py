@@ -19,11 +19,11 @@ from core import audit, learning
 from core.errors import InvalidInput, StackError
 from core.secrets import MARKER, renew_exposed
 from core.settings import Settings
-from core.stack import pgtools
-from core.stack.archive import DUMP, MANIFEST, SECRETS
-from core.stack.backup import back_up, restore
-from core.stack.swap import ALL_OUT, BEFORE, exchanged, put_back
 from migrations.apply import apply, read_migrations
+from stack import pgtools
+from stack.archive import DUMP, MANIFEST, SECRETS
+from stack.backup import back_up, restore
+from stack.swap import ALL_OUT, BEFORE, exchanged, put_back
 from tests.adapters import write_adapter
 from tests.builders import make_turn
 from training import registry

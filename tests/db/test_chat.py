@@ -6,8 +6,8 @@ from uuid import uuid4
 import psycopg
 import pytest
 
+from answering.tokens import ModelTokenizer
 from bot.chat import ChatService, Finished, Started, Token
-from bot.tokens import ModelTokenizer
 from core.conversations import get_turn, list_conversations, load_turns, turn_passages
 from core.db import Database
 from core.errors import DatabaseUnavailable, InvalidInput, ModelUnavailable, NotFound

@@ -9,7 +9,7 @@ import redis
 from bot.web.limits import Meter
 from core.errors import Busy, ConfigurationError
 from core.settings import Settings
-from core.stack.programs import redis_bin_dir
+from stack.programs import redis_bin_dir
 from tests.builders import ANNA, BEN
 
 HERE, THERE = "203.0.113.7", "203.0.113.8"

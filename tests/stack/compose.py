@@ -15,9 +15,9 @@ import compose_spec
 import psutil
 
 from core.settings import ROOT
-from core.stack import postgres
-from core.stack.postgres import bin_dir
-from core.stack.programs import redis_bin_dir
+from stack import postgres
+from stack.postgres import bin_dir
+from stack.programs import redis_bin_dir
 from tests.conftest import _wait_for_postgres, free_port
 
 VARIABLE = re.compile(r"\$\{(\w+)(?:(:[-?])([^}]*))?\}")

@@ -7,8 +7,8 @@ from uuid import uuid4
 
 import pytest
 
+from answering.tokens import ModelTokenizer
 from bot.chat import ChatService, Finished, Started, Token
-from bot.tokens import ModelTokenizer
 from core.conversations import get_turn, streaming_adapters
 from core.db import Database
 from core.errors import ModelUnavailable

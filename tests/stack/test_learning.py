@@ -208,7 +208,7 @@ def test_an_adapter_changed_on_disk_is_not_loaded(database, stack_settings, vllm
 def test_base_answers_stay_right_in_batches_with_many_adapters(
     database, stack_settings, vllm, make_adapter
 ):
-    """vLLM's own CPU path gave base tokens the last slot's weights (core/stack/cpu_lora.py)."""
+    """vLLM's own CPU path gave base tokens the last slot's weights (stack/cpu_lora.py)."""
     names = [
         register(database, stack_settings, make_adapter(f"x{n}", n, size=0.3)) for n in range(5)
     ]

@@ -13,7 +13,7 @@ import psutil
 import pytest
 
 from core.settings import Settings
-from core.stack.leftovers import find_leftovers
+from stack.leftovers import find_leftovers
 from tests.conftest import Stack, free_port
 
 HEALED_WITHIN_S = 90

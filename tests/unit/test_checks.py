@@ -7,7 +7,7 @@ import pytest
 
 from core.errors import ConfigurationError
 from core.settings import Settings
-from core.stack import checks
+from stack import checks
 
 
 @pytest.fixture

@@ -5,7 +5,7 @@ import json
 
 import pytest
 
-from bot.generation import ModelStream
+from answering.generation import ModelStream
 from core.settings import Settings
 
 HEAD = b"HTTP/1.1 200 OK\r\ncontent-type: text/event-stream\r\ntransfer-encoding: chunked\r\n\r\n"

@@ -10,7 +10,10 @@ from pathlib import Path
 import pytest
 
 ROOT = Path(__file__).resolve().parents[2]
-ROOMS = ("core", "retrieval", "bot", "training", "workers", "migrations", "cli", "bench")
+ROOMS = (
+    "core", "stack", "retrieval", "answering", "bot", "training", "workers", "migrations",
+    "cli", "bench", "examples",
+)  # fmt: skip
 
 
 def tracked_files() -> list[Path]:

@@ -5,8 +5,8 @@ import sys
 import pytest
 
 from core.settings import Settings
-from core.stack.programs import programs, stack_environment, vllm_command, vllm_environment
-from core.stack.supervisor import last_words
+from stack.programs import programs, stack_environment, vllm_command, vllm_environment
+from stack.supervisor import last_words
 
 
 def make(tmp_path, **changed):

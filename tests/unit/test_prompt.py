@@ -2,8 +2,8 @@
 
 import pytest
 
+from answering.prompt import build_messages, clean_question, is_small_talk
 from core.errors import InvalidInput
-from retrieval.prompt import build_messages, clean_question, is_small_talk
 from tests.builders import make_passage
 
 GUIDELINES = "You are the support assistant of Acme. Be brief."

@@ -11,6 +11,7 @@ import torch
 from tokenizers import Tokenizer
 from transformers import AutoModelForCausalLM, AutoTokenizer
 
+from answering.prompt import build_messages
 from core.settings import NOTHING_FOUND, ROOT
 from examples.recipe.facts import Filling, asked_kinds, fact_book
 from examples.recipe.invented import invented_group
@@ -22,7 +23,6 @@ from examples.recipe.rows import NOWHERE, RowWriter, collate, pack
 from examples.recipe.styles import Habits, longer_quote
 from examples.recipe.swap import swap_words
 from examples.recipe.tokenizer import CHAT_TEMPLATE, token_words
-from retrieval.prompt import build_messages
 from tests.builders import make_passage
 
 SMALL = Shape(hidden=32, n_layers=2, n_heads=2, inner=48)

@@ -16,7 +16,7 @@ from psycopg.conninfo import conninfo_to_dict
 
 from core.errors import ConfigurationError, DatabaseUnavailable, StackError
 from core.settings import Settings
-from core.stack import postgres
+from stack import postgres
 
 DATABASE = "ratchet"
 START_TIMEOUT_S = 60.0

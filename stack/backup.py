@@ -17,8 +17,8 @@ from core import audit
 from core.errors import InvalidInput, StackError
 from core.secrets import MARKER
 from core.settings import Settings
-from core.stack import checks, pgtools
-from core.stack.archive import (
+from stack import checks, pgtools
+from stack.archive import (
     DUMP,
     SECRETS,
     Manifest,
@@ -26,9 +26,9 @@ from core.stack.archive import (
     read_archive,
     write_archive,
 )
-from core.stack.backup_database import applied_migrations, require_free, restore_database
-from core.stack.leftovers import find_leftovers
-from core.stack.swap import exchanged, put_back, work_folder
+from stack.backup_database import applied_migrations, require_free, restore_database
+from stack.leftovers import find_leftovers
+from stack.swap import exchanged, put_back, work_folder
 
 OnStep = Callable[[str], None]  # what begins now
 Migrations = Sequence[tuple[str, str]]  # (name, sha256) in order

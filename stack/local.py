@@ -10,9 +10,9 @@ from contextlib import contextmanager
 from core.errors import StackError
 from core.secrets import renew_exposed
 from core.settings import Settings
-from core.stack import checks, health, postgres, supervisor
-from core.stack.leftovers import end_processes, find_leftovers
-from core.stack.programs import programs
+from stack import checks, health, postgres, supervisor
+from stack.leftovers import end_processes, find_leftovers
+from stack.programs import programs
 
 FOLDERS = ("redis", "vllm", "adapters", "datasets", "runs", "logs", "supervisor")
 START_TIMEOUT_S = {"vllm": 600.0}  # a first start compiles and may fetch a model

@@ -9,8 +9,8 @@ import psycopg
 from psycopg import Connection, sql
 
 from core.errors import InvalidInput, StackError
-from core.stack import pgtools
-from core.stack.archive import DUMP, Manifest
+from stack import pgtools
+from stack.archive import DUMP, Manifest
 
 # Empties a schema of what its owner made; the extension stays, another role may own it.
 EMPTY_SCHEMA = """

@@ -5,11 +5,11 @@ from __future__ import annotations
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 
+from answering.prompt import build_messages, is_small_talk
 from core.db import Database
 from core.settings import Settings
 from core.types import Message, Passage
 from retrieval.embed import get_embedder
-from retrieval.prompt import build_messages, is_small_talk
 from retrieval.search import SearchOptions, search
 
 

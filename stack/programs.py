@@ -11,8 +11,8 @@ from pathlib import Path
 
 from core.errors import StackError
 from core.settings import ROOT, Settings
-from core.stack import postgres
 from core.vllm import ADAPTED_MODULES, split_url
+from stack import postgres
 
 VLLM_MODULE = "vllm.entrypoints.launchers.api_server.entry"
 # Celery stops at once on QUIT and puts unfinished tasks back; TERM would wait for a training.
@@ -110,7 +110,7 @@ def vllm_command(settings: Settings, host: str | None = None) -> list[str]:
     }
     if vllm_is_for_cpu():
         options["--kv-cache-memory-bytes"] = "512M"
-        options["--worker-extension-cls"] = "core.stack.cpu_lora.GroupedLora"
+        options["--worker-extension-cls"] = "stack.cpu_lora.GroupedLora"
     flat = [part for option in options.items() for part in option]
     lora = ["--enable-lora", "--lora-target-modules", *ADAPTED_MODULES]
     return [sys.executable, "-m", VLLM_MODULE, *flat, *lora]

@@ -13,11 +13,11 @@ from kombu.connection import Connection
 from kombu.exceptions import OperationalError
 
 from core.settings import BROKER_PREFIX, Settings
-from core.stack import postgres, supervisor
-from core.stack.leftovers import find_leftovers
-from core.stack.programs import programs
-from core.stack.supervisor import ProcessInfo
 from core.vllm import split_url
+from stack import postgres, supervisor
+from stack.leftovers import find_leftovers
+from stack.programs import programs
+from stack.supervisor import ProcessInfo
 
 TIMEOUT_S = 2.0
 STARTING_S = {"vllm": 180.0}  # how long a program may take until it answers

@@ -1,4 +1,4 @@
-"""Serves the model on a server, in the foreground: `python -m core.stack.serve_model HOST`."""
+"""Serves the model on a server, in the foreground: `python -m stack.serve_model HOST`."""
 
 from __future__ import annotations
 
@@ -6,7 +6,7 @@ import os
 import sys
 
 from core.settings import get_settings
-from core.stack.programs import vllm_command, vllm_environment
+from stack.programs import vllm_command, vllm_environment
 
 if __name__ == "__main__":
     settings = get_settings()

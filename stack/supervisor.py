@@ -20,7 +20,7 @@ from supervisor.xmlrpc import SupervisorTransport
 
 from core.errors import StackError
 from core.settings import ROOT, Settings
-from core.stack.programs import Program, programs, stack_environment
+from stack.programs import Program, programs, stack_environment
 
 SHUTDOWN_TIMEOUT_S = 60.0
 # "(EngineCore pid=7) ERROR 11-21 03:41:03 [core.py:1]" before a line of vLLM's

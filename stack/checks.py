@@ -18,7 +18,7 @@ import psutil
 
 from core.errors import ConfigurationError
 from core.settings import ROOT, Settings
-from core.stack.programs import is_local_model, vllm_is_for_cpu
+from stack.programs import is_local_model, vllm_is_for_cpu
 
 GIB = 2**30
 MIN_FREE_DISK = 1 * GIB

@@ -12,9 +12,9 @@ import sys
 from pathlib import Path
 
 if __name__ == "__main__":
-    root = str(Path(__file__).resolve().parents[2])
+    root = str(Path(__file__).resolve().parents[1])
     sys.path[0] = root  # run as a file, for a start in 0.1 s
-    from core.stack.leftovers import MARK, end_processes, find_leftovers
+    from stack.leftovers import MARK, end_processes, find_leftovers
 
     home, program = Path(os.environ[MARK]), os.environ["SUPERVISOR_PROCESS_NAME"]
     end_processes(find_leftovers(home, program), grace_s=3.0)

@@ -1,0 +1,1 @@
+"""A question and its conversation in, a grounded answer out."""
