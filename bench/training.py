@@ -15,13 +15,15 @@ from unittest.mock import patch
 
 import psutil
 
+from answering.plan import read_guidelines
 from answering.prompt import build_messages
-from answering.tokens import ModelTokenizer
+from answering.scoring import holds_facts
+from answering.tokens import get_tokenizer
 from bench.report import Row, at_most
 from core.jsonl import read_own_jsonl
 from core.settings import Settings
 from core.types import Passage
-from examples.customers import Preference, corrected, holds_facts
+from examples.customers import Preference, corrected
 from retrieval.chunk import split
 from retrieval.load import load_document
 from training.child import events, training, write_config
@@ -110,7 +112,7 @@ class Watcher:
 
 def pairs(settings: Settings) -> list[dict[str, Any]]:
     """Return pairs like the demo's: a question, a right and a wrong answer."""
-    count = ModelTokenizer(settings.model).count_text
+    count = get_tokenizer(settings.model).count_text
     articles = sorted((settings.company / "articles").iterdir())
     passages = {path.name: _passages(path, count) for path in articles}
     every = [passage for those in passages.values() for passage in those]
@@ -151,7 +153,7 @@ def _pair(
     count: Callable[[str], int],
 ) -> dict[str, Any] | None:
     prompt = build_messages(
-        (settings.company / "guidelines.md").read_text(encoding="utf-8"),
+        read_guidelines(settings.company),
         passages,
         [],
         entry["question"],
