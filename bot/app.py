@@ -43,6 +43,7 @@ from bot.web.problems import answer_problem
 from bot.web.secure_cookies import SecureCookies
 from bot.web.temporary import empty_by_age, private_folder
 from bot.web.windows import Windows
+from core.company import load_company
 from core.conversations import fail_stale_turns
 from core.db import Database
 from core.errors import DatabaseUnavailable, NotFound, RatchetError
@@ -63,7 +64,6 @@ def make_services(settings: Settings) -> Services:
     """Load the models of this process (about five seconds); nothing is connected yet."""
     database = Database(settings.dsn)
     embedder = get_embedder(settings)
-    name = settings.company / "name.txt"
     return Services(
         settings=settings,
         database=database,
@@ -74,7 +74,7 @@ def make_services(settings: Settings) -> Services:
         meter=Meter(settings),
         admission=Admission(settings),
         listeners=Listeners(),
-        company=name.read_text(encoding="utf-8").strip() if name.exists() else "Help",
+        company=load_company(settings.company).name,
     )
 
 
