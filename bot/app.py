@@ -46,7 +46,7 @@ from bot.web.windows import Windows
 from core.company import load_company
 from core.conversations import fail_stale_turns
 from core.db import Database
-from core.errors import DatabaseUnavailable, NotFound, RatchetError
+from core.errors import DatabaseError, NotFound, RatchetError
 from core.secrets import given_by_environment, renew_exposed
 from core.settings import Settings, get_settings
 from core.vllm import VllmClient
@@ -198,7 +198,7 @@ async def _sweep(database: Database, uploads: Path) -> None:
             n_failed = await asyncio.to_thread(_fail_stale, database)
             if n_failed:
                 log.warning("%d answers were left unfinished; marked as failed", n_failed)
-        except (DatabaseUnavailable, OSError) as exc:
+        except (DatabaseError, OSError) as exc:
             log.warning("not swept: %s", exc)
         await asyncio.sleep(SWEEP_EVERY_S)
 
