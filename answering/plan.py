@@ -9,8 +9,9 @@ from time import perf_counter
 
 from answering.prompt import build_messages, clean_question, is_small_talk
 from answering.tokens import ModelTokenizer, get_tokenizer
+from core.company import load_company
 from core.db import Database
-from core.errors import ConfigurationError, InvalidInput
+from core.errors import InvalidInput
 from core.settings import Settings
 from core.types import Message, Passage, Turn, TurnStatus
 from retrieval.embed import Embedder, get_embedder
@@ -46,7 +47,7 @@ class Planner:
     db: Database
     embedder: Embedder
     tokenizer: ModelTokenizer
-    company: Path
+    company: Path  # its folder; an edit counts from the next question
     options: SearchOptions
     budget_tokens: int  # of the prompt: the model's length less the answer's
 
@@ -79,7 +80,7 @@ class Planner:
         found = search(self.db, self.embedder, asked, options, history=history)
         retrieval_ms = (perf_counter() - searching_at) * 1000
         prompt = build_messages(
-            read_guidelines(self.company),
+            load_company(self.company).guidelines,
             found,
             history,
             asked,
@@ -113,12 +114,3 @@ def history_of(turns: Iterable[Turn]) -> list[Message]:
             messages.append({"role": "user", "content": turn.question})
             messages.append({"role": "assistant", "content": turn.answer})
     return messages
-
-
-def read_guidelines(company: Path) -> str:
-    """Return the company's guidelines as they are now; an edit counts from the next question."""
-    path = company / "guidelines.md"
-    try:
-        return path.read_text(encoding="utf-8").strip()
-    except OSError as exc:
-        raise ConfigurationError(f"{path} can't be read; check RATCHET_COMPANY") from exc

@@ -20,8 +20,8 @@ import psutil
 
 from answering.plan import Planner
 from bench.report import Row, at_least, at_most
+from core.company import load_company
 from core.db import Database
-from core.jsonl import read_own_jsonl
 from core.settings import Settings
 from core.types import Message
 from core.vllm import BASE, VllmClient, open_http, split_url
@@ -36,8 +36,8 @@ GIB = 2**30
 def speed_rows(settings: Settings, database: Database, vllm: VllmClient) -> list[Row]:
     """Return tokens/s at 1 and 32 streams, an adapter's share of it, and resident memory."""
     planner = Planner.of(settings, database)
-    golden = read_own_jsonl(settings.company / "golden.jsonl")
-    prompts = [planner.plan(entry["question"]).messages for entry in golden]
+    golden = load_company(settings.company).golden
+    prompts = [planner.plan(each.question).messages for each in golden]
     base = {n: tokens_per_s(settings, BASE, prompts, n) for n in (1, 32)}
     rows = [
         at_least("base, one stream", base[1], 80, "tokens/s"),

@@ -22,8 +22,8 @@ from answering.plan import Planner
 from bench.corpus import scratch_database
 from bench.report import Row, at_most
 from core import learning
+from core.company import load_company
 from core.db import Database
-from core.jsonl import read_own_jsonl
 from core.settings import Settings
 from core.types import Message
 from core.vllm import ADAPTED_MODULES, BASE, open_http
@@ -72,9 +72,8 @@ def run(settings: Settings) -> list[Row]:
 
 def _prompts(db: Database, settings: Settings) -> list[list[Message]]:
     """Return the prompts the chat would send for the golden questions."""
-    golden = read_own_jsonl(settings.company / "golden.jsonl")
     planner = Planner.of(settings, db)
-    plans = [planner.plan(entry["question"]) for entry in golden]
+    plans = [planner.plan(each.question) for each in load_company(settings.company).golden]
     found = [plan.messages for plan in plans if plan.asks_model]
     return found or [[{"role": "user", "content": "How long may I return things?"}]]
 

@@ -11,13 +11,12 @@ from typing import Any
 
 from answering.plan import Planner
 from answering.scoring import cites_right, holds_facts
+from core.company import GOLDEN, load_company
 from core.db import Database
 from core.errors import InvalidInput
-from core.jsonl import BadLine, Row, read_jsonl
 from core.settings import NOTHING_FOUND, Settings
 from core.types import Message
 from core.vllm import BASE, VllmClient
-from retrieval.load import storable_text
 from training.dataset import read_heldout
 from training.gate import Answered, Evidence, PairMargins
 
@@ -106,50 +105,19 @@ def golden_questions(db: Database, settings: Settings) -> tuple[list[Asked], lis
 
     And what is wrong with each line that can't be used: it is left out, the others count.
     """
-    path = settings.company / "golden.jsonl"
-    if not path.is_file():
-        return [], []
-    entries, problems = read_golden(path)
+    company = load_company(settings.company)
+    problems = list(company.golden_problems)
     planner = Planner.of(settings, db)
     asked = []
-    for row in entries[:MAX_GOLDEN]:
-        entry = row.fields
+    for golden in company.golden[:MAX_GOLDEN]:
         try:
-            plan = planner.plan(entry["question"])
+            plan = planner.plan(golden.question)
         except InvalidInput as exc:  # longer than the model takes
-            problems.append(f"line {row.number}: {exc}")
+            problems.append(f"{GOLDEN} line {golden.line}: {exc}")
             continue
         messages = plan.messages if plan.asks_model else None
-        asked.append(Asked(messages, entry["facts"], entry["article"], plan.articles))
+        asked.append(Asked(messages, golden.facts, golden.article, plan.articles))
     return asked, problems
-
-
-def read_golden(path: Path) -> tuple[list[Row], list[str]]:
-    """Return the good lines of a golden file, and what is wrong with each of the others."""
-    entries, problems = [], []
-    for line in read_jsonl(path):
-        if isinstance(line, BadLine):
-            problems.append(str(line))
-        elif why := _fault(line):
-            problems.append(f"line {line.number} {why}")
-        else:
-            entries.append(line)
-    return entries, problems
-
-
-def _fault(line: Row) -> str:
-    """Say what keeps a line from being a golden question; empty when nothing does."""
-    for name in ("question", "article"):
-        if not _is_text(line.fields.get(name)):
-            return f"has no text as `{name}`"
-    facts = line.fields.get("facts")
-    if not isinstance(facts, list) or not facts or not all(map(_is_text, facts)):
-        return "has no list of texts as `facts`"
-    return ""
-
-
-def _is_text(value: Any) -> bool:
-    return isinstance(value, str) and bool(value.strip()) and value == storable_text(value)
 
 
 def _answer(vllm: VllmClient, settings: Settings, model: str, asked: Asked) -> Answered:
