@@ -7,6 +7,7 @@ import pytest
 from core.errors import DatabaseUnavailable, InvalidInput
 from retrieval import store
 from retrieval.ingest import ingest
+from tests.builders import stored_articles
 
 
 @pytest.fixture
@@ -22,7 +23,7 @@ def folder(tmp_path):
 
 def titles(database):
     with database.connect() as conn:
-        return [document.title for document in store.list_documents(conn)]
+        return [title for title, _ in stored_articles(conn)]
 
 
 def chunk_bodies(database):
