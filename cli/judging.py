@@ -42,10 +42,11 @@ def retrieval(
     from retrieval.adoption import current_options
     from retrieval.embed import get_embedder
     from retrieval.evaluate import evaluate
-    from retrieval.options import Scope
+    from retrieval.options import Scope, parse_figures
     from retrieval.queries import read_queries
     from retrieval.recall_picture import draw_recall
 
+    figures = parse_figures(against) if against else {}
     settings = get_settings()
     asked = read_queries(queries)
     scope = replace(Scope.of(settings), collections=(collection,))
@@ -57,7 +58,7 @@ def retrieval(
         db.require()  # says so within two seconds; loading the embedder takes longer
         with db.connect() as conn:
             options = current_options(conn, settings)
-        other = options.parse(against) if against else None
+        other = options.changed(figures) if figures else None
         task = bar.add_task("searching", total=None)
         found = evaluate(
             db,

@@ -68,29 +68,28 @@ class SearchOptions:
         Raises:
             InvalidInput: A name is unknown, or a value is no number or out of its range.
         """
-        if unknown := sorted(given.keys() - RANGES.keys()):
-            raise InvalidInput(f"no search setting {unknown[0]!r}; there are {', '.join(RANGES)}")
-        numbers: dict[str, Any] = {name: _number(name, value) for name, value in given.items()}
-        return replace(self, **numbers)
-
-    def parse(self, text: str) -> SearchOptions:
-        """
-        Return these options with the changes that a person has typed.
-
-        >>> SearchOptions(limit=3).parse("rrf_k=60, text_weight=1").rrf_k
-        60.0
-
-        Raises:
-            InvalidInput: As `changed`, or a part is not name=number.
-        """
-        parts = [part.partition("=") for part in text.replace(",", " ").split()]
-        if not parts or not all(sign and value for _, sign, value in parts):
-            raise InvalidInput(f"{text!r} is no setting; write it like rrf_k=60,text_weight=1")
-        return self.changed({name: value for name, _, value in parts})
+        checked: dict[str, Any] = _checked(given)
+        return replace(self, **checked)
 
     def differences(self, usual: SearchOptions) -> dict[str, float]:
         """Return the figures that differ from those of `usual`: `changed` turns it into these."""
         return {name: value for name, value in self.figures.items() if value != usual.figures[name]}
+
+
+def parse_figures(text: str) -> dict[str, float]:
+    """
+    Return the figures that a person has typed.
+
+    >>> parse_figures("n_candidates=20, text_weight=1")
+    {'n_candidates': 20, 'text_weight': 1.0}
+
+    Raises:
+        InvalidInput: As `SearchOptions.changed`, or a part is not name=number.
+    """
+    parts = [part.partition("=") for part in text.replace(",", " ").split()]
+    if not parts or not all(sign and value for _, sign, value in parts):
+        raise InvalidInput(f"{text!r} is no setting; write it like rrf_k=60,text_weight=1")
+    return _checked({name: value for name, _, value in parts})
 
 
 def in_words(figures: Mapping[str, float]) -> str:
@@ -101,6 +100,12 @@ def in_words(figures: Mapping[str, float]) -> str:
     'rrf_k=60, text_weight=0.5'
     """
     return ", ".join(f"{name}={value:g}" for name, value in figures.items())
+
+
+def _checked(given: Mapping[str, Any]) -> dict[str, float]:
+    if unknown := sorted(given.keys() - RANGES.keys()):
+        raise InvalidInput(f"no search setting {unknown[0]!r}; there are {', '.join(RANGES)}")
+    return {name: _number(name, value) for name, value in given.items()}
 
 
 def _number(name: str, value: object) -> float:

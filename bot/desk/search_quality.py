@@ -27,7 +27,7 @@ from core.audit import Action
 from core.errors import InvalidInput, RatchetError
 from retrieval.adoption import current_options
 from retrieval.jobs import request_job
-from retrieval.options import SearchOptions
+from retrieval.options import SearchOptions, parse_figures
 
 N_SHOWN = 20
 ERASED = "(the conversation was erased since)"
@@ -150,7 +150,7 @@ class SearchQualityPage:
 def _other_settings(against: str, in_use: SearchOptions) -> dict[str, Any]:
     if not against.strip():
         return {}
-    changed = in_use.parse(against).differences(in_use)
+    changed = in_use.changed(parse_figures(against)).differences(in_use)
     if not changed:
         raise InvalidInput("these are the settings in use already; name others to compare with")
     return {"against": changed}

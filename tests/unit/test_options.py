@@ -5,7 +5,7 @@ import pytest
 from core.errors import InvalidInput
 from retrieval.comparison import verdict
 from retrieval.metrics import Difference
-from retrieval.options import SearchOptions, in_words
+from retrieval.options import SearchOptions, in_words, parse_figures
 
 IN_USE = SearchOptions(limit=3, rerank_ms=80)
 OTHER = "rrf_k=60, text_weight=1"
@@ -13,7 +13,7 @@ OTHER = "rrf_k=60, text_weight=1"
 
 def test_settings_are_read_as_typed():
     """What is not named stays as the chat has it."""
-    other = IN_USE.parse("rrf_k=60,text_weight=1")
+    other = IN_USE.changed(parse_figures("rrf_k=60,text_weight=1"))
 
     assert SearchOptions(limit=3, rerank_ms=80, rrf_k=60, text_weight=1) == other
     assert other == IN_USE.changed({"rrf_k": 60, "text_weight": "1"})
@@ -38,7 +38,7 @@ def test_settings_are_read_as_typed():
 def test_what_is_no_setting_is_refused_in_one_line(typed, why):
     """A slip must not be compared as if it were meant."""
     with pytest.raises(InvalidInput, match=why):
-        IN_USE.parse(typed)
+        parse_figures(typed)
 
 
 def test_the_verdict_is_one_plain_sentence():
