@@ -209,7 +209,7 @@ def test_chunk_size_is_part_of_what_counts_as_changed(database, embedder, folder
     """A new setting must reach articles that did not change."""
     ingest(database, embedder, [folder])
 
-    assert 3 == ingest(database, embedder, [folder]).changed
+    assert 3 == ingest(database, embedder, [folder], chunk_tokens=60).changed
 
 
 def test_unchanged_files_start_no_parser(database, embedder, folder, monkeypatch):
