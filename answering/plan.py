@@ -3,8 +3,8 @@
 from __future__ import annotations
 
 from collections.abc import Iterable, Sequence
-from dataclasses import dataclass, replace
-from pathlib import Path, PurePosixPath
+from dataclasses import dataclass
+from pathlib import PurePosixPath
 from time import perf_counter
 
 from answering.prompt import build_messages, clean_question, is_small_talk
@@ -14,8 +14,10 @@ from core.db import Database
 from core.errors import InvalidInput
 from core.settings import Settings
 from core.types import Message, Passage, Turn, TurnStatus
+from retrieval.adoption import current_options
 from retrieval.embed import Embedder, get_embedder
-from retrieval.search import SearchOptions, search
+from retrieval.options import Scope
+from retrieval.search import Found, search
 
 MAX_QUESTION_CHARS = 8_000
 
@@ -28,6 +30,7 @@ class Plan:
     messages: list[Message]
     passages: list[Passage]  # ranked as they are numbered in the messages
     asks_model: bool  # False: a real question found nothing; better no answer than an invented one
+    found: Found  # what the search says for it, shown to the model or not
     retrieval_ms: float
 
     @property
@@ -47,48 +50,43 @@ class Planner:
     db: Database
     embedder: Embedder
     tokenizer: ModelTokenizer
-    company: Path  # its folder; an edit counts from the next question
-    options: SearchOptions
-    budget_tokens: int  # of the prompt: the model's length less the answer's
+    settings: Settings
 
     @classmethod
     def of(cls, settings: Settings, db: Database) -> Planner:
         """Return the product's planner; its models take seconds to load, once in a process."""
-        return cls(
-            db,
-            get_embedder(settings),
-            get_tokenizer(settings.model),
-            settings.company,
-            SearchOptions.of(settings),
-            settings.max_model_len - settings.max_answer_tokens,
-        )
+        return cls(db, get_embedder(settings), get_tokenizer(settings.model), settings)
 
     def plan(
-        self, question: str, history: Sequence[Message] = (), *, collection: str | None = None
+        self, question: str, history: Sequence[Message] = (), scope: Scope | None = None
     ) -> Plan:
         """
         Search with the question, led by its history where it leans on it, and build the prompt.
+
+        `scope` is what the asker may look through: a visitor's, when none is given.
 
         Raises:
             InvalidInput: The question is empty or too long.
             ConfigurationError: The company's guidelines can't be read.
             DatabaseUnavailable: Postgres can't be reached.
         """
-        asked = checked_question(question)
-        options = replace(self.options, collection=collection or self.options.collection)
+        settings, asked = self.settings, checked_question(question)
         searching_at = perf_counter()
-        found = search(self.db, self.embedder, asked, options, history=history)
+        with self.db.connect() as conn:
+            options = current_options(conn, settings)
+        asker = scope or Scope.of(settings)
+        found = search(self.db, self.embedder, asked, options, asker, history=history)
         retrieval_ms = (perf_counter() - searching_at) * 1000
         prompt = build_messages(
-            load_company(self.company).guidelines,
-            found,
+            load_company(settings.company).guidelines,
+            found.passages if found.relevant else [],
             history,
             asked,
-            budget_tokens=self.budget_tokens,
+            budget_tokens=settings.max_model_len - settings.max_answer_tokens,
             count_tokens=self.tokenizer.count_text,
         )
         asks_model = bool(prompt.passages) or is_small_talk(asked)
-        return Plan(asked, prompt.messages, prompt.passages, asks_model, retrieval_ms)
+        return Plan(asked, prompt.messages, prompt.passages, asks_model, found, retrieval_ms)
 
 
 def checked_question(question: str) -> str:

@@ -6,7 +6,7 @@ import re
 from collections import Counter
 from collections.abc import Sequence
 from concurrent.futures import ThreadPoolExecutor
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from itertools import chain
 from pathlib import Path
 from typing import Any
@@ -17,12 +17,13 @@ from bench.report import Row, at_least, at_most
 from core.db import Database
 from core.jsonl import read_own_jsonl
 from core.settings import NOTHING_FOUND, Settings
-from core.types import Message
+from core.types import HELP, Message
 from core.vllm import BASE, VllmClient
 from examples.customers import says_not_found
 from examples.recipe.prompts import SORRY
 from examples.recipe.smalltalk import REPLIES
 from examples.recipe.styles import CLOSINGS, FORMAL_OPENINGS, WARM_OPENINGS
+from retrieval.options import Scope
 
 N_STREAMS = 8
 WORD = re.compile(r"[^\W\d_]+(?:'[^\W\d_]+)?")
@@ -57,10 +58,11 @@ class Asker:
         history: Sequence[Message] = (),
         model: str = BASE,
         temperature: float = 0.0,
-        collection: str | None = None,
+        collection: str = HELP,
     ) -> Reply:
         """Make the prompt and let the model answer; the base model if none is named."""
-        plan = self.planner.plan(question, history, collection=collection)
+        scope = replace(Scope.of(self.settings), collections=(collection,))
+        plan = self.planner.plan(question, history, scope)
         if not plan.asks_model:
             return Reply(NOTHING_FOUND, plan)
         limit = self.settings.max_answer_tokens
@@ -72,11 +74,11 @@ class Asker:
     ) -> list[Reply]:
         """Ask several at a time, each in a conversation of its own."""
 
-        def ask(question: str, collection: str | None) -> Reply:
+        def ask(question: str, collection: str) -> Reply:
             return self.ask(question, collection=collection)
 
         with ThreadPoolExecutor(N_STREAMS) as pool:
-            return list(pool.map(ask, questions, collections or [None] * len(questions)))
+            return list(pool.map(ask, questions, collections or [HELP] * len(questions)))
 
 
 def company_rows(settings: Settings, database: Database, vllm: VllmClient) -> list[Row]:

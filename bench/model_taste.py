@@ -18,7 +18,7 @@ from core.settings import Settings
 from core.vllm import BASE, VllmClient
 from examples.customers import Preference, judge, wins
 from training.child import events, training, write_config
-from training.recipe import DPO
+from training.objectives import DPO
 
 N_PAIRS = 200
 DRAWS = 4  # answers sampled to each customer question, to find pairs among
@@ -56,8 +56,7 @@ def preference_pairs(taste: Preference, drawn: Sequence[Asked]) -> list[str]:
             continue
         row = {
             "prompt": reply.plan.messages,
-            "chosen": [{"role": "assistant", "content": verdict.correction}],
-            "rejected": [{"role": "assistant", "content": reply.text}],
+            **DPO.columns_of(reply.text, verdict.correction),
         }
         lines.setdefault(f"{reply.plan.question} {reply.text}", json.dumps(row) + "\n")
     return list(lines.values())

@@ -68,7 +68,7 @@ def make_services(settings: Settings) -> Services:
         settings=settings,
         database=database,
         embedder=embedder,
-        chat=ChatService(settings, Planner.of(settings, database)),
+        chat=ChatService(Planner.of(settings, database)),
         vllm=VllmClient(settings.vllm_base_url, settings.vllm_key),
         password=PasswordCheck(settings),
         meter=Meter(settings),

@@ -13,7 +13,7 @@ from answering.generation import Generation, ModelStream
 from answering.plan import Planner
 from bot.turns import Draft, PlannedTurn, TurnStore
 from core.errors import AdapterError
-from core.settings import NOTHING_FOUND, Settings
+from core.settings import NOTHING_FOUND
 from core.types import Passage, Turn, TurnStatus
 from core.vllm import BASE
 
@@ -48,9 +48,9 @@ ChatEvent = Started | Token | Finished
 class ChatService:
     """Answers questions in conversations; one for each event loop."""
 
-    def __init__(self, settings: Settings, planner: Planner) -> None:
-        self._turns = TurnStore(planner, settings.model)
-        self._model = ModelStream(settings)
+    def __init__(self, planner: Planner) -> None:
+        self._turns = TurnStore(planner)
+        self._model = ModelStream(planner.settings)
         self._drafts: dict[UUID, Draft] = {}  # by turn, while they stream in this process
 
     async def close(self) -> None:

@@ -68,7 +68,6 @@ class TurnStore:
     """Plans, opens and closes turns; its methods block, so the event loop calls them in threads."""
 
     planner: Planner
-    base_model: str
 
     def plan(
         self, owner_id: UUID, conversation_id: UUID | None, question: str, position: int | None
@@ -108,7 +107,7 @@ class TurnStore:
                 messages=plan.messages,
                 passages=plan.passages,
                 adapter=planned.adapter,
-                base_model=self.base_model,
+                base_model=self.planner.settings.model,
                 prompt_version=PROMPT_VERSION,
                 retrieval_ms=plan.retrieval_ms,
             )

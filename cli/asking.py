@@ -114,7 +114,7 @@ async def _ask(
 
     passages: list[Passage] = []
     with closing(Database(settings.dsn).open()) as db:
-        chat = ChatService(settings, Planner.of(settings, db))
+        chat = ChatService(Planner.of(settings, db))
         try:
             async for event in chat.answer(OPERATOR_ID, conversation_id, question):
                 if isinstance(event, Started):

@@ -58,7 +58,7 @@ class DemoResult:
 @asynccontextmanager
 async def open_chat(settings: Settings, database: Database) -> AsyncIterator[ChatService]:
     """Yield the chat as the web app has it, for a script of its own."""
-    chat = ChatService(settings, await asyncio.to_thread(Planner.of, settings, database))
+    chat = ChatService(await asyncio.to_thread(Planner.of, settings, database))
     try:
         yield chat
     finally:

@@ -27,7 +27,7 @@ async def chat(tmp_path, dsn, database, embedder):
     article.write_text("# Returns\n\nThe fee for a return label is $4.95.")
     ingest(database, embedder, [article])
     settings = Settings(home=tmp_path, database_url=dsn, _env_file=None)
-    opened = ChatService(settings, Planner.of(settings, database))
+    opened = ChatService(Planner.of(settings, database))
     yield opened
     await opened.close()
 
@@ -80,7 +80,7 @@ async def test_without_the_database_nothing_is_begun(tmp_path):
     """An answer that could not be stored could not be rated."""
     settings = Settings(home=tmp_path, database_url=f"host={tmp_path}", _env_file=None)
     away = Database(settings.dsn).open()
-    chat = ChatService(settings, Planner.of(settings, away))
+    chat = ChatService(Planner.of(settings, away))
     began = time.monotonic()
 
     with pytest.raises(DatabaseUnavailable):

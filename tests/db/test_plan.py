@@ -58,7 +58,7 @@ def planner(tmp_path, settings, database, embedder):
 
 async def stored_by_chat(settings, planner, question, conversation_id=None):
     """The prompt of a turn as the chat stored it."""
-    chat = ChatService(settings, planner)
+    chat = ChatService(planner)
     async with aclosing(chat.answer(ANNA, conversation_id, question)) as events:
         started = await anext(events)
     await chat.close()

@@ -38,7 +38,7 @@ def knowledge(tmp_path, database):
 @asynccontextmanager
 async def open_chat(settings, knowledge):
     """A chat whose connections are closed at the end."""
-    chat = ChatService(settings, Planner.of(settings, knowledge))
+    chat = ChatService(Planner.of(settings, knowledge))
     yield chat
     await chat.close()
 
