@@ -23,7 +23,8 @@ from core.settings import Settings
 from core.types import Passage
 from examples.customers import Preference, corrected, holds_facts
 from retrieval.chunk import split
-from retrieval.load import load_document
+from retrieval.formats import parse_bytes
+from retrieval.load import read_bytes
 from training.child import events, training, write_config
 from training.recipe import DPO, Recipe
 
@@ -126,7 +127,7 @@ def pairs(settings: Settings) -> list[dict[str, Any]]:
 
 
 def _passages(path: Path, count: Callable[[str], int]) -> list[Passage]:
-    document = load_document(path)
+    document = parse_bytes(read_bytes(path), uri=str(path), name=path.name)
     return [
         Passage(
             rank=1,

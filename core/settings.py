@@ -14,6 +14,7 @@ from pydantic_settings import BaseSettings, SettingsConfigDict
 ROOT = Path(__file__).resolve().parent.parent
 BROKER_PREFIX = "ratchet:"  # before every key: a Redis may be shared
 DEMO_MODEL = ROOT / "examples" / "model"
+CHUNK_TOKENS = 120  # of a passage at most; more than the embedder reads helps nobody
 NOTHING_FOUND = "Sorry, I couldn't find that in our help articles."
 
 
@@ -77,7 +78,7 @@ class Settings(BaseSettings):
     company: Path = ROOT / "examples" / "company"  # articles, guidelines.md, golden.jsonl …
 
     embedding_model: str = ""  # empty means the packaged MiniLM
-    chunk_tokens: int = Field(default=120, ge=16, le=250)
+    chunk_tokens: int = Field(default=CHUNK_TOKENS, ge=16, le=250)
     # None means 1 for the demo model, which confuses several, and 4 for any other.
     passages_in_prompt: int | None = Field(default=None, ge=1, le=20)
     audience: str = "everyone"  # whom this chat serves; what is for everyone is for them too

@@ -8,6 +8,9 @@ from enum import StrEnum
 from typing import Any, Literal, TypedDict
 from uuid import UUID
 
+HELP = "help"  # the collection of articles that the chat searches
+EVERYONE = "everyone"  # the audience of what all may read
+
 
 class Message(TypedDict):
     """One chat message exactly as it is sent to the model."""

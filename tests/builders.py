@@ -8,8 +8,8 @@ from starlette.requests import Request
 from bot.web.people import PERSON_KEY
 from core.conversations import create_conversation, finish_turn, start_turn
 from core.feedback import record_rating
-from core.people import EVERYONE, Person, Role
-from core.types import Passage, Rating, TurnStatus
+from core.people import Person, Role
+from core.types import EVERYONE, Passage, Rating, TurnStatus
 
 ANNA = UUID("00000000-0000-0000-0000-00000000000a")
 BEN = UUID("00000000-0000-0000-0000-00000000000b")
@@ -101,3 +101,8 @@ def make_request(role=Role.VISITOR, *, person_id=ANNA):
         name = "admin" if Role.ADMIN in roles else "visitor"
         scope[PERSON_KEY] = Person(person_id, name, roles, (EVERYONE,))
     return gr.Request(request=Request(scope))
+
+
+def stored_articles(conn):
+    """Return (title, uri) of each article that is ingested, by title."""
+    return conn.execute("SELECT title, uri FROM documents ORDER BY title, uri").fetchall()

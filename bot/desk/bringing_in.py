@@ -12,8 +12,8 @@ from bot.desk.job_card import ingest_card
 from bot.desk.jobs import POLL_S, is_open, newest_jobs
 from bot.desk.markup import PLAIN
 from bot.desk.uploads import keep_uploads
-from bot.handlers import EVENT, Update, handler
 from bot.services import Services
+from bot.web.handlers import EVENT, Update, handler
 from core import audit
 from core.audit import Action
 from core.errors import InvalidInput

@@ -14,13 +14,15 @@ from bot.desk.bringing_in import BringingIn
 from bot.desk.knowledge_cards import article_card, article_table, page_line, tried_card
 from bot.desk.markup import PLAIN, status, text
 from bot.desk.uploads import forget_upload
-from bot.handlers import EVENT, Update, handler
 from bot.services import Services
+from bot.web.handlers import EVENT, Update, handler
 from core import audit
 from core.audit import Action
 from core.errors import InvalidInput, RatchetError
 from core.people import Permission, Person
-from retrieval.search import SearchOptions, search
+from retrieval.adoption import current_options
+from retrieval.options import Scope
+from retrieval.search import search
 from retrieval.store import delete_document
 
 N_TRIED = 8
@@ -201,11 +203,12 @@ class KnowledgePage:
         asked = question.strip()
         if not asked:
             raise InvalidInput("write a question first")
-        chat = SearchOptions.of(self.services.settings)
-        more = replace(chat, limit=N_TRIED, min_similarity=-1.0, min_relevance=-1.0)
-        found = search(self.database, self.services.embedder, asked, more)
-        given = search(self.database, self.services.embedder, asked, chat)
-        return {self.tried: tried_card(asked, found, len(given), chat.rerank_ms > 0)}
+        settings = self.services.settings
+        with self.database.connect() as conn:
+            chat = current_options(conn, settings)
+        more, scope = replace(chat, limit=N_TRIED), Scope.of(settings)
+        found = search(self.database, self.services.embedder, asked, more, scope)
+        return {self.tried: tried_card(asked, found, chat)}
 
     def tell_problem(self, problem: RatchetError, listed: Listed) -> Update:
         """Say it in a line until a tick goes well: a toast at every tick would bury the page."""

@@ -14,8 +14,8 @@ from bot.desk.deploying import Deploying, Offered, Pending
 from bot.desk.learning_cards import adapter_table, deployment_table, live_card, run_card, run_label
 from bot.desk.markup import PLAIN, status
 from bot.desk.standing import fingerprint, load_standing
-from bot.handlers import EVENT, Update, handler
 from bot.services import Services
+from bot.web.handlers import EVENT, Update, handler
 from core import audit
 from core.audit import Action
 from core.errors import InvalidInput, RatchetError

@@ -10,8 +10,8 @@ from bot.desk import words
 from bot.desk.markup import PLAIN, status
 from bot.desk.queue import Place, Shown, find_place
 from bot.desk.review_card import queue_line, review_card
-from bot.handlers import EVENT, Update, handler
 from bot.services import Services
+from bot.web.handlers import EVENT, Update, handler
 from core import audit
 from core.audit import Action
 from core.errors import InvalidInput

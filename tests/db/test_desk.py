@@ -14,7 +14,7 @@ from bot.desk.knowledge import Listed
 from bot.desk.learning import Seen
 from bot.desk.queue import Shown, find_place
 from bot.desk.standing import fingerprint
-from bot.handlers import permission_of
+from bot.web.handlers import permission_of
 from core.audit import list_entries
 from core.feedback import add_correction, decide_correction, record_review
 from core.learning import eject_rater, request_run
