@@ -13,14 +13,14 @@ from uuid import NAMESPACE_URL, UUID, uuid4, uuid5
 from answering.plan import Planner
 from bot.chat import ChatService, Finished
 from bot.feedback import correct, rate
-from core import conversations, learning
+from core import learning
 from core.company import GoldenQuestion, load_company, read_golden
 from core.db import Database
 from core.errors import ModelUnavailable, TrainingError
 from core.settings import Settings
-from core.types import Rating, TrainingRun, Turn
+from core.types import Rating, TrainingRun
 from examples.admin import Rated, review
-from examples.customers import Customer, Preference, judge, population
+from examples.customers import Customer, Judgement, Preference, judge, population
 from examples.demo_picture import draw
 
 N_CUSTOMERS = 30
@@ -97,10 +97,10 @@ async def play(
     asked, _ = read_golden(settings.company / "customer_questions.jsonl")
     with database.connect() as conn:
         adapter_before = learning.live_adapter(conn)
-    before = await win_rate(database, chat, heldout, "before", on_progress)
+    before = await win_rate(chat, heldout, "before", on_progress)
     rated = await rate_answers(database, chat, asked, n_ratings, on_progress)
     n_approved, run = await asyncio.to_thread(retrain, database, rated, on_progress)
-    after = await win_rate(database, chat, heldout, "after", on_progress)
+    after = await win_rate(chat, heldout, "after", on_progress)
     picture = draw(settings.home / "demo.png", before, after, len(heldout))
     with database.connect() as conn:
         adapter_after = learning.live_adapter(conn)
@@ -140,8 +140,8 @@ async def rate_answers(
         person = people[(number + number // len(questions)) % len(people)]
         question = questions[number % len(questions)]
         async with gate:
-            turn = await ask(chat, customer_id(person), question.question)
-            rated = await asyncio.to_thread(give_thumb, database, person, turn, question)
+            answer = await ask(chat, customer_id(person), question.question)
+            rated = await asyncio.to_thread(give_thumb, database, person, answer, question)
         done += 1
         on_progress("ratings", done, n_ratings)
         return rated
@@ -150,11 +150,7 @@ async def rate_answers(
 
 
 async def win_rate(
-    database: Database,
-    chat: ChatService,
-    questions: Sequence[GoldenQuestion],
-    when: str,
-    on_progress: Progress,
+    chat: ChatService, questions: Sequence[GoldenQuestion], when: str, on_progress: Progress
 ) -> float:
     """Return the share of questions whose answer a customer would like; nothing is rated."""
     gate = asyncio.Semaphore(N_STREAMS)
@@ -164,41 +160,40 @@ async def win_rate(
     async def one(question: GoldenQuestion) -> bool:
         nonlocal done
         async with gate:
-            turn = await ask(chat, asker_id, question.question)
-            texts = await asyncio.to_thread(passage_texts, database, turn.id)
+            answer = await ask(chat, asker_id, question.question)
         done += 1
         on_progress(f"wins {when}", done, len(questions))
-        return judge(PREFERENCE, turn.answer, question.facts, texts).liked
+        return judgement_on(answer, PREFERENCE, question).liked
 
     wins = await asyncio.gather(*(one(question) for question in questions))
     return sum(wins) / len(wins)
 
 
-async def ask(chat: ChatService, owner_id: UUID, question: str) -> Turn:
-    """Ask in a conversation of its own and return the finished turn."""
+async def ask(chat: ChatService, owner_id: UUID, question: str) -> Finished:
+    """Ask in a conversation of its own, to the end."""
     async for event in chat.answer(owner_id, None, question):
         if isinstance(event, Finished):
-            return event.turn
+            return event
     raise ModelUnavailable("the answer broke off; see `ratchet status`")
 
 
-def give_thumb(database: Database, person: Customer, turn: Turn, question: GoldenQuestion) -> Rated:
-    """Rate one turn through the same rules as the page's buttons."""
-    verdict = judge(
-        person.preference, turn.answer, question.facts, passage_texts(database, turn.id)
-    )
-    rating = Rating.UP if verdict.liked else Rating.DOWN
-    rate(database, customer_id(person), turn.id, rating, verdict.reasons, "")
+def judgement_on(answer: Finished, preference: Preference, question: GoldenQuestion) -> Judgement:
+    """Return what a customer with this preference thinks of an answer."""
+    texts = {passage.rank: passage.body for passage in answer.passages}
+    return judge(preference, answer.turn.answer, question.facts, texts)
+
+
+def give_thumb(
+    database: Database, person: Customer, answer: Finished, question: GoldenQuestion
+) -> Rated:
+    """Rate one answer through the same rules as the page's buttons."""
+    judgement, turn_id = judgement_on(answer, person.preference, question), answer.turn.id
+    rating = Rating.UP if judgement.liked else Rating.DOWN
+    rate(database, customer_id(person), turn_id, rating, judgement.reasons, "")
     correction = None
-    if verdict.correction:
-        correction = correct(database, customer_id(person), turn.id, verdict.correction)
-    return Rated(question, verdict.liked, correction)
-
-
-def passage_texts(database: Database, turn_id: UUID) -> dict[int, str]:
-    """Return what the model saw, by citation number."""
-    with database.connect() as conn:
-        return {p.rank: p.body for p in conversations.turn_passages(conn, turn_id)}
+    if judgement.correction:
+        correction = correct(database, customer_id(person), turn_id, judgement.correction)
+    return Rated(question, judgement.liked, correction)
 
 
 def customer_id(person: Customer) -> UUID:
