@@ -110,6 +110,11 @@ class Passage:
     text_rank: int | None
     position: int | None = None  # of the chunk in its document, where it is known
 
+    @property
+    def place(self) -> str:
+        """The article and the headings in it, as pages show them."""
+        return f"{self.title} › {self.heading}" if self.heading else self.title
+
 
 @dataclass(frozen=True, slots=True)
 class Timings:
