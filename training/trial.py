@@ -14,7 +14,7 @@ from typing import Any
 from answering.plan import PromptBuilder
 from core.db import Database
 from core.errors import InvalidInput
-from core.jsonl import BadLine, Row, read_jsonl
+from core.jsonl import BadLine, GoodLine, read_jsonl
 from core.settings import NOTHING_FOUND, Settings
 from core.types import Message
 from core.vllm import BASE, VllmClient
@@ -122,7 +122,7 @@ def golden_questions(db: Database, settings: Settings) -> tuple[list[Asked], lis
     return asked, problems
 
 
-def read_golden(path: Path) -> tuple[list[Row], list[str]]:
+def read_golden(path: Path) -> tuple[list[GoodLine], list[str]]:
     """Return the good lines of a golden file, and what is wrong with each of the others."""
     entries, problems = [], []
     for line in read_jsonl(path):
@@ -135,7 +135,7 @@ def read_golden(path: Path) -> tuple[list[Row], list[str]]:
     return entries, problems
 
 
-def _fault(line: Row) -> str:
+def _fault(line: GoodLine) -> str:
     """Say what keeps a line from being a golden question; empty when nothing does."""
     for name in ("question", "article"):
         if not _is_text(line.fields.get(name)):
