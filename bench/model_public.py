@@ -34,7 +34,7 @@ class Wanted:
     document: int
 
 
-def public_rows(settings: Settings, vllm: VllmClient) -> list[Row]:
+def public_answer_rows(settings: Settings, vllm: VllmClient) -> list[Row]:
     """
     Return how often the answering sentence is said word for word; nothing without the data.
 

@@ -29,7 +29,7 @@ BuildMessages = Callable[[str], list[Message]]
 
 
 @dataclass(frozen=True, slots=True)
-class Problem:
+class RefusedLine:
     """A line that was left out, and why; lines count from 1."""
 
     line: int
@@ -43,7 +43,7 @@ class ImportReport:
     n_imported: int
     n_known: int  # imported before, from this or another file
     n_approved: int  # corrections that are learned from since
-    problems: list[Problem]
+    problems: list[RefusedLine]
 
 
 @dataclass(frozen=True, slots=True)
@@ -91,17 +91,17 @@ def import_feedback(
     return ImportReport(sum(stored), len(stored) - sum(stored), n_approved, problems)
 
 
-def read_lines(path: Path) -> tuple[list[Line], list[Problem]]:
+def read_lines(path: Path) -> tuple[list[Line], list[RefusedLine]]:
     """Return the good lines and the problems of the others; blank lines are neither."""
     lines, problems = [], []
     for row in read_jsonl(path):
         if isinstance(row, BadLine):
-            problems.append(Problem(row.number, row.reason))
+            problems.append(RefusedLine(row.number, row.reason))
             continue
         try:
             lines.append(_parse(row.fields))
         except ValueError as exc:
-            problems.append(Problem(row.number, str(exc)))
+            problems.append(RefusedLine(row.number, str(exc)))
     return lines, problems
 
 
