@@ -1,4 +1,4 @@
-"""Puts candidate and live to the same questions through the running vLLM, for the gate."""
+"""Ask candidate and live the same questions through the running vLLM, and score the answers."""
 
 from __future__ import annotations
 
@@ -9,20 +9,18 @@ from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
 from functools import partial
 from pathlib import Path, PurePosixPath
-from typing import Any
 
 from answering.plan import PromptBuilder
+from core.company import GOLDEN, load_company
 from core.db import Database
 from core.errors import InvalidInput
-from core.jsonl import BadLine, Row, read_jsonl
 from core.settings import NOTHING_FOUND, Settings
 from core.types import Message
 from core.vllm import BASE, VllmClient
-from retrieval.load import storable_text
 from training.dataset import read_heldout
-from training.gate import Answered, Evidence, HeldoutScore
+from training.gate.rules import Answered, Evidence, HeldoutScore
 from training.objectives import Objective
-from training.objectives.objective import Row as HeldoutRow
+from training.objectives.objective import Row
 
 N_STREAMS = 8
 MAX_GOLDEN = 100
@@ -88,7 +86,7 @@ def measure(
 
 
 def _score(
-    vllm: VllmClient, objective: Objective, row: HeldoutRow, baseline: str, candidate: str
+    vllm: VllmClient, objective: Objective, row: Row, baseline: str, candidate: str
 ) -> HeldoutScore | None:
     """Return a row's score under both models; None when it is longer than their context."""
     live, new = (partial(vllm.sequence_logprob, model) for model in (baseline, candidate))
@@ -104,50 +102,19 @@ def golden_questions(db: Database, settings: Settings) -> tuple[list[Asked], lis
 
     And what is wrong with each line that can't be used: it is left out, the others count.
     """
-    path = settings.company / "golden.jsonl"
-    if not path.is_file():
-        return [], []
-    entries, problems = read_golden(path)
+    company = load_company(settings.company)
+    problems = list(company.golden_problems)
     build = PromptBuilder(db, settings)
     asked = []
-    for row in entries[:MAX_GOLDEN]:
-        entry = row.fields
+    for golden in company.golden[:MAX_GOLDEN]:
         try:
-            prompt = build(entry["question"])
+            prompt = build(golden.question)
         except InvalidInput as exc:  # longer than the model takes
-            problems.append(f"line {row.number}: {exc}")
+            problems.append(f"{GOLDEN} line {golden.line}: {exc}")
             continue
         shown = [PurePosixPath(passage.uri).name for passage in prompt.passages]
-        asked.append(Asked(prompt.messages, entry["facts"], entry["article"], shown))
+        asked.append(Asked(prompt.messages, golden.facts, golden.article, shown))
     return asked, problems
-
-
-def read_golden(path: Path) -> tuple[list[Row], list[str]]:
-    """Return the good lines of a golden file, and what is wrong with each of the others."""
-    entries, problems = [], []
-    for line in read_jsonl(path):
-        if isinstance(line, BadLine):
-            problems.append(str(line))
-        elif why := _fault(line):
-            problems.append(f"line {line.number} {why}")
-        else:
-            entries.append(line)
-    return entries, problems
-
-
-def _fault(line: Row) -> str:
-    """Say what keeps a line from being a golden question; empty when nothing does."""
-    for name in ("question", "article"):
-        if not _is_text(line.fields.get(name)):
-            return f"has no text as `{name}`"
-    facts = line.fields.get("facts")
-    if not isinstance(facts, list) or not facts or not all(map(_is_text, facts)):
-        return "has no list of texts as `facts`"
-    return ""
-
-
-def _is_text(value: Any) -> bool:
-    return isinstance(value, str) and bool(value.strip()) and value == storable_text(value)
 
 
 def _answer(vllm: VllmClient, settings: Settings, model: str, asked: Asked) -> Answered:
