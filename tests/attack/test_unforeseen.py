@@ -72,7 +72,7 @@ def test_line_separators_are_imported_frozen_and_trained_on(database, settings, 
     lines = "\n\n".join(json.dumps(row, ensure_ascii=False) for row in rows)
     path.write_text(lines, encoding="utf-8")
 
-    report = import_feedback(database, path, approved=True, settings=settings)
+    report = import_feedback(database, settings, path, approved=True)
     with database.connect() as conn:
         examples = load_examples(conn, Caps.of(settings))
     frozen = dataset.freeze(examples, examples[0].id, settings.datasets, settings.model)

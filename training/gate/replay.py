@@ -2,15 +2,15 @@
 
 from __future__ import annotations
 
-import re
 from collections import Counter
 from collections.abc import Callable, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
 from functools import partial
-from pathlib import Path, PurePosixPath
+from pathlib import Path
 
-from answering.plan import PromptBuilder
+from answering.plan import Planner
+from answering.scoring import cites_right, holds_facts
 from core.company import GOLDEN, load_company
 from core.db import Database
 from core.errors import InvalidInput
@@ -27,7 +27,6 @@ MAX_GOLDEN = 100
 MAX_HELDOUT = 200  # enough for a Wilson interval of ±0.07
 MIN_ANSWERS = 20  # with fewer golden questions, held-out prompts are asked as well
 LOOP_WORDS, LOOP_TIMES = 4, 3  # the same four words three times over
-CITATION = re.compile(r"\[(\d+)\]")
 
 Progress = Callable[[str], None]
 
@@ -104,16 +103,16 @@ def golden_questions(db: Database, settings: Settings) -> tuple[list[Asked], lis
     """
     company = load_company(settings.company)
     problems = list(company.golden_problems)
-    build = PromptBuilder(db, settings)
+    planner = Planner.of(settings, db)
     asked = []
     for golden in company.golden[:MAX_GOLDEN]:
         try:
-            prompt = build(golden.question)
+            plan = planner.plan(golden.question)
         except InvalidInput as exc:  # longer than the model takes
             problems.append(f"{GOLDEN} line {golden.line}: {exc}")
             continue
-        shown = [PurePosixPath(passage.uri).name for passage in prompt.passages]
-        asked.append(Asked(prompt.messages, golden.facts, golden.article, shown))
+        messages = plan.messages if plan.asks_model else None
+        asked.append(Asked(messages, golden.facts, golden.article, plan.articles))
     return asked, problems
 
 
@@ -129,23 +128,10 @@ def score(answer: str, asked: Asked, *, hit_limit: bool) -> Answered:
     """Tell whether an answer holds the facts, cites the right article, and reads sanely."""
     words = answer.casefold().split()
     grams = Counter(zip(*(words[start:] for start in range(LOOP_WORDS)), strict=False))
-    cited = [int(number) for number in CITATION.findall(answer)]
-    shown = asked.articles_shown
     return Answered(
         n_words=len(words),
         is_empty=not words,
         loops=hit_limit or max(grams.values(), default=0) >= LOOP_TIMES,
-        has_facts=bool(asked.facts) and all(holds_fact(answer, fact) for fact in asked.facts),
-        cites_right=any(0 < n <= len(shown) and shown[n - 1] == asked.article for n in cited),
+        has_facts=bool(asked.facts) and holds_facts(answer, asked.facts),
+        cites_right=cites_right(answer, asked.article, asked.articles_shown),
     )
-
-
-def holds_fact(answer: str, fact: str) -> bool:
-    """
-    Tell whether a fact stands in an answer as words of its own, in any case.
-
-    >>> holds_fact("It costs $60.", "$6"), holds_fact("Within  45 Days.", "45 days")
-    (False, True)
-    """
-    pattern = rf"(?<![\w$.]){re.escape(' '.join(fact.split()))}(?!\w|[.,]\d)"
-    return re.search(pattern, " ".join(answer.split()), re.IGNORECASE) is not None
