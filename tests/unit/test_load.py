@@ -1,5 +1,6 @@
 """Each kind of file becomes Markdown with its headings; what can't be read is refused by name."""
 
+import contextlib
 import io
 import json
 import os
