@@ -13,8 +13,9 @@ from markupsafe import Markup
 from psycopg import Connection
 
 from bot.chat import Started
-from bot.html import CITATION, answer_html, plain_in_markdown
+from bot.html import answer_html, plain_in_markdown
 from bot.templates import render
+from core.citations import cited_numbers, numbers_in_bracket
 from core.conversations import load_turns, passages_of_turns
 from core.errors import RatchetError
 from core.feedback import corrections_of, current_ratings
@@ -126,7 +127,7 @@ def below(shown: ShownTurn) -> str:
     """
     turn, feedback = shown.turn, shown.feedback
     passages = [] if turn.status is TurnStatus.FAILED else shown.passages
-    cited = cited_ranks(turn.answer)
+    cited = cited_numbers(turn.answer, {passage.rank for passage in passages})
     said = []
     if feedback is not None and feedback.rating is Rating.DOWN:
         said = [REASONS[Reason(reason)] for reason in feedback.reasons]
@@ -154,10 +155,8 @@ def linked(text: str, turn_id: UUID, passages: Sequence[Passage], *, written: bo
     """Return an answer as safe HTML; `[n]` links to passage n, where there is one."""
     by_rank = {passage.rank: passage for passage in passages}
 
-    def citation(numbers: str) -> str | None:
-        ranks = [int(number) for number in numbers.split(",")]
-        if any(rank not in by_rank for rank in ranks):
-            return None
+    def citation(bracket: str) -> str:
+        ranks = numbers_in_bracket(bracket, by_rank)
         links = (
             render("chat/citation.html", turn_id=turn_id, passage=by_rank[rank]) for rank in ranks
         )
@@ -165,16 +164,6 @@ def linked(text: str, turn_id: UUID, passages: Sequence[Passage], *, written: bo
 
     state = "answer" if written else "answer writing"
     return f'<div class="{state}">{answer_html(text, citation)}</div>'
-
-
-def cited_ranks(text: str) -> set[int]:
-    """
-    Return the numbers an answer cites.
-
-    >>> sorted(cited_ranks("Within 30 days [1], unworn [2, 3]."))
-    [1, 2, 3]
-    """
-    return {int(n) for group in CITATION.findall(text) for n in group.split(",")}
 
 
 def _snippet(body: str) -> str:

@@ -14,9 +14,8 @@ from markdown_it.token import Token
 from markupsafe import Markup
 
 from bot.tables import bound_tables
+from core.citations import CITATION
 from core.errors import Busy
-
-CITATION = re.compile(r"\[(\d{1,3}(?:\s*,\s*\d{1,3})*)\]")
 
 # Raw HTML is shown as text, and no picture is loaded: articles are written by others.
 _MARKDOWN = MarkdownIt("commonmark", {"html": False}).enable("table").disable("image")
@@ -24,7 +23,7 @@ _MARKDOWN = MarkdownIt("commonmark", {"html": False}).enable("table").disable("i
 # and nothing more. Only citations become links, and they are put in afterwards.
 _ANSWER = MarkdownIt("commonmark", {"html": False}).enable("table")
 _ANSWER.disable(["image", "link", "autolink", "reference", "heading", "lheading", "hr"])
-_CITED = re.compile("\ue000([0-9, ]+)\ue001")  # private characters: no text of others holds them
+_CITED = re.compile("\ue000([^\ue001]+)\ue001")  # private characters: no text of others holds them
 _PRIVATE = re.compile("[\ue000-\uf8ff]")
 NOTE = Markup('<p class="note">{}</p>')
 QUOTE = Markup('<blockquote class="passage" id="passage">{}</blockquote>')
@@ -46,15 +45,15 @@ def plain_in_markdown(text: str) -> str:
     return _INDENT.sub(lambda found: "&nbsp;" * len(found[0].expandtabs(4)), shown)
 
 
-def answer_html(text: str, citation: Callable[[str], str | None]) -> str:
+def answer_html(text: str, citation: Callable[[str], str]) -> str:
     """
     Return what a model wrote as one line of HTML: an allow-list of tags, no attribute, no link.
 
-    `citation` is given the numbers in `[1, 2]` and returns the HTML that stands for them, or
-    None when the answer cites no such passage. In one line, Gradio's Markdown takes it for a
+    `citation` is given what stands in `[1, 2-4]` and returns the HTML that stands for them, or
+    nothing when that is no citation. In one line, Gradio's Markdown takes it for a
     finished block and looks for nothing inside.
 
-    >>> answer_html("**Yes** ![](http://x/y) <i> [1]", lambda numbers: f"<a>{numbers}</a>")
+    >>> answer_html("**Yes** ![](http://x/y) <i> [1]", lambda bracket: f"<a>{bracket}</a>")
     '<p><strong>Yes</strong> ![](http://x/y) &lt;i&gt; <a>1</a></p>'
     """
     marked = CITATION.sub("\ue000\\1\ue001", _PRIVATE.sub("", text))

@@ -112,17 +112,8 @@ class Passage:
 
     @property
     def place(self) -> str:
-        """The article and the headings in it, as pages show them."""
-        return f"{self.title} › {self.heading}" if self.heading else self.title
-
-
-@dataclass(frozen=True, slots=True)
-class Timings:
-    """Milliseconds spent in one turn; None where the turn did not get that far."""
-
-    retrieval_ms: float | None = None
-    first_token_ms: float | None = None
-    total_ms: float | None = None
+        """Where it stands, as prompts and pages name it: "Returns > Online > How long"."""
+        return " > ".join(part for part in (self.title, self.heading) if part)
 
 
 @dataclass(frozen=True, slots=True)
