@@ -1,4 +1,4 @@
-"""Jobs: durable work, one row each, held under a lease whose token fences writers; and their SQL."""
+"""Jobs: durable work, one row each, held under a lease whose token fences writers. Their SQL."""
 
 from __future__ import annotations
 
@@ -312,9 +312,7 @@ def _fenced(
     conn: Connection[Any], sql: str, job: Job, *, refuse_cancelled: bool, **params: Any
 ) -> None:
     """Run one write that names the token; no row written means that the token is old."""
-    row = conn.execute(
-        sql.encode(), {"id": job.id, "token": job.lease_token, **params}
-    ).fetchone()
+    row = conn.execute(sql.encode(), {"id": job.id, "token": job.lease_token, **params}).fetchone()
     if row is None:
         raise LeaseLost(f"{job.kind} {job.id} is no longer held under token {job.lease_token}")
     if refuse_cancelled and row[0] is not None:

@@ -9,7 +9,7 @@ from concurrent.futures import Future, ThreadPoolExecutor
 from types import TracebackType
 from typing import TypeVar
 
-from core.errors import Cancelled, DatabaseUnavailable, LeaseLost
+from core.errors import Cancelled, DatabaseError, LeaseLost
 
 POLL_S = 1.0  # a cancelled job is to stop within two seconds
 CHECK_EVERY_S = 0.3
@@ -64,7 +64,7 @@ class HeldLease:
             try:
                 self._renew()
                 renewed_s = time.monotonic()
-            except DatabaseUnavailable:
+            except DatabaseError:
                 # Nobody takes the work over before the lease has run out.
                 if time.monotonic() - renewed_s >= self._lease_s:
                     self._stop(LeaseLost("the database was away for a whole lease"))

@@ -8,7 +8,7 @@ from typing import Any
 from billiard.exceptions import SoftTimeLimitExceeded
 
 from core.db import Database
-from core.errors import Cancelled, DatabaseUnavailable, LeaseLost, RatchetError
+from core.errors import Cancelled, DatabaseError, LeaseLost, RatchetError
 from core.jobs import Job, Outcome, end_attempt
 from core.settings import Settings
 from core.work import HeldJob, Kind
@@ -35,7 +35,7 @@ def carry_out_one(db: Database, settings: Settings, kind: Kind) -> Job | None:
             outcome, result, reason = _run(held, settings, kind)
             with db.connect() as conn:
                 end_attempt(conn, job, outcome, result=result, reason=reason)
-    except (LeaseLost, DatabaseUnavailable) as exc:
+    except (LeaseLost, DatabaseError) as exc:
         # Nothing can be stored: the lease runs out, and who claims the job next stores that.
         log.warning("%s %s, attempt %s: left as it is: %s", job.kind, job.id, job.attempt, exc)
     return job

@@ -6,7 +6,7 @@ from collections.abc import Sequence
 from typing import Any
 from uuid import UUID
 
-from psycopg import Connection, Rollback
+from psycopg import Connection
 from psycopg.rows import class_row, kwargs_row
 
 from core.errors import NotFound
@@ -29,12 +29,13 @@ def request_run(
         INSERT INTO training_runs (id, trigger, period) VALUES (%s, %s, %s)
         ON CONFLICT (period) DO NOTHING
     """
-    with conn.transaction() as both_rows:
-        job = request_once(conn, RETRAIN, {}, key=RETRAIN)
-        if job and conn.execute(sql, (job.id, trigger, period)).rowcount:
-            return get_run(conn, job.id)
-        raise Rollback(both_rows)
-    return None
+    job = request_once(conn, RETRAIN, {}, key=RETRAIN)
+    if job is None:
+        return None
+    if not conn.execute(sql, (job.id, trigger, period)).rowcount:
+        conn.execute("DELETE FROM jobs WHERE id = %s", [job.id])  # it was never committed
+        return None
+    return get_run(conn, job.id)
 
 
 def set_dataset(conn: Connection[Any], run_id: UUID, dataset_id: UUID) -> None:
