@@ -23,7 +23,7 @@ from core.settings import Settings
 from core.types import Passage
 from examples.customers import Preference, corrected, holds_facts
 from retrieval.chunk import split
-from retrieval.load import load_document
+from retrieval.formats import load_document
 from training.child import events, training, write_config
 from training.recipe import DPO, Recipe
 
