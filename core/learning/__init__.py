@@ -15,6 +15,7 @@ from core.learning.adapters import (
     next_adapter_name,
     previous_live,
 )
+from core.learning.datasets import insert_dataset, newest_dataset_ids
 from core.learning.ejections import (
     answer_ejections,
     clean_adapters_newest_live_first,
@@ -33,15 +34,10 @@ from core.learning.runs import (
     run_steps,
     set_dataset,
 )
-from core.learning.signals import (
-    FeedbackRow,
-    insert_dataset,
-    newest_dataset,
-    raw_feedback,
-)
+from core.learning.signals import AnswerFeedback, load_feedback, load_prompts
 
 __all__ = [
-    "FeedbackRow",
+    "AnswerFeedback",
     "adapter_names",
     "adapters_on_trial",
     "answer_ejections",
@@ -62,11 +58,12 @@ __all__ = [
     "list_deployments",
     "list_runs",
     "live_adapter",
+    "load_feedback",
+    "load_prompts",
     "lock_deployments",
-    "newest_dataset",
+    "newest_dataset_ids",
     "next_adapter_name",
     "previous_live",
-    "raw_feedback",
     "record_step",
     "request_run",
     "run_steps",
