@@ -51,12 +51,12 @@ def preference_pairs(taste: Preference, drawn: Sequence[Asked]) -> list[str]:
     lines: dict[str, str] = {}
     for entry, reply in drawn:
         texts = {passage.rank: passage.body for passage in reply.plan.passages}
-        judgement = judge(taste, reply.text, entry.facts, texts)
-        if judgement.correction is None or not texts:
+        verdict = judge(taste, reply.text, entry.facts, texts)
+        if verdict.correction is None or not texts:
             continue
         row = {
             "prompt": reply.plan.messages,
-            **DPO.columns_of(reply.text, judgement.correction),
+            **DPO.columns_of(reply.text, verdict.correction),
         }
         lines.setdefault(f"{reply.plan.question} {reply.text}", json.dumps(row) + "\n")
     return list(lines.values())

@@ -20,7 +20,7 @@ from core.errors import ModelUnavailable, TrainingError
 from core.settings import Settings
 from core.types import Rating, TrainingRun
 from examples.admin import Rated, review
-from examples.customers import Customer, Judgement, Preference, judge, population
+from examples.customers import Customer, Preference, Thumb, judge, population
 from examples.demo_picture import draw
 
 N_CUSTOMERS = 30
@@ -99,7 +99,7 @@ async def play(
         adapter_before = learning.live_adapter(conn)
     before = await win_rate(chat, heldout, "before", on_progress)
     rated = await rate_answers(database, chat, asked, n_ratings, on_progress)
-    n_approved, run = await asyncio.to_thread(retrain, database, rated, on_progress)
+    n_approved, run = await asyncio.to_thread(learn, database, rated, on_progress)
     after = await win_rate(chat, heldout, "after", on_progress)
     picture = draw(settings.home / "demo.png", before, after, len(heldout))
     with database.connect() as conn:
@@ -163,7 +163,7 @@ async def win_rate(
             answer = await ask(chat, asker_id, question.question)
         done += 1
         on_progress(f"wins {when}", done, len(questions))
-        return judgement_on(answer, PREFERENCE, question).liked
+        return thumb_on(answer, PREFERENCE, question).liked
 
     wins = await asyncio.gather(*(one(question) for question in questions))
     return sum(wins) / len(wins)
@@ -177,7 +177,7 @@ async def ask(chat: ChatService, owner_id: UUID, question: str) -> Finished:
     raise ModelUnavailable("the answer broke off; see `ratchet status`")
 
 
-def judgement_on(answer: Finished, preference: Preference, question: GoldenQuestion) -> Judgement:
+def thumb_on(answer: Finished, preference: Preference, question: GoldenQuestion) -> Thumb:
     """Return what a customer with this preference thinks of an answer."""
     texts = {passage.rank: passage.body for passage in answer.passages}
     return judge(preference, answer.turn.answer, question.facts, texts)
@@ -187,13 +187,13 @@ def give_thumb(
     database: Database, person: Customer, answer: Finished, question: GoldenQuestion
 ) -> Rated:
     """Rate one answer through the same rules as the page's buttons."""
-    judgement, turn_id = judgement_on(answer, person.preference, question), answer.turn.id
-    rating = Rating.UP if judgement.liked else Rating.DOWN
-    rate(database, customer_id(person), turn_id, rating, judgement.reasons, "")
+    thumb, turn_id = thumb_on(answer, person.preference, question), answer.turn.id
+    rating = Rating.UP if thumb.liked else Rating.DOWN
+    rate(database, customer_id(person), turn_id, rating, thumb.reasons, "")
     correction = None
-    if judgement.correction:
-        correction = correct(database, customer_id(person), turn_id, judgement.correction)
-    return Rated(question, judgement.liked, correction)
+    if thumb.correction:
+        correction = correct(database, customer_id(person), turn_id, thumb.correction)
+    return Rated(question, thumb.liked, correction)
 
 
 def customer_id(person: Customer) -> UUID:
@@ -201,7 +201,7 @@ def customer_id(person: Customer) -> UUID:
     return uuid5(NAMESPACE_URL, f"ratchet:customer:{person.name}")
 
 
-def retrain(
+def learn(
     database: Database, rated: Sequence[Rated], on_progress: Progress
 ) -> tuple[int, TrainingRun]:
     """

@@ -14,8 +14,8 @@ from core.settings import Settings
 from core.vllm import Completion
 from retrieval.ingest import ingest
 from tests.builders import ANNA, make_turn
+from training.gate.replay import golden_questions
 from training.import_feedback import import_feedback
-from training.trial import golden_questions
 
 QUESTION = "What is the fee for a return label?"
 UNANSWERABLE = "Which football team won the championship back in nineteen eighty?"

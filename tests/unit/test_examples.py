@@ -15,7 +15,7 @@ from answering.scoring import holds_facts
 from core.jsonl import read_own_jsonl
 from core.types import Reason
 from examples import customers
-from examples.customers import NOT_FOUND, Judgement, Preference, judge, wins
+from examples.customers import NOT_FOUND, Preference, Thumb, judge, wins
 
 COMPANY = Path(customers.__file__).parent / "company"
 ARTICLES = COMPANY / "articles"
@@ -153,11 +153,11 @@ def test_a_correction_is_what_its_customer_likes(preference):
     for row in rows_of("customer_questions.jsonl"):
         cited = {1: "Nothing of use.", 2: text_with_lines(row["article"])}
 
-        judgement = judge(preference, "I do not know.", row["facts"], cited)
+        verdict = judge(preference, "I do not know.", row["facts"], cited)
 
-        assert not judgement.liked
-        assert judgement.correction is not None, row
-        assert Judgement(liked=True) == judge(preference, judgement.correction, row["facts"], cited)
+        assert not verdict.liked
+        assert verdict.correction is not None, row
+        assert Thumb(liked=True) == judge(preference, verdict.correction, row["facts"], cited)
 
 
 def text_with_lines(file_name):
@@ -170,35 +170,35 @@ def test_warm_customer_likes_a_right_warm_answer():
     """The one case where a thumb goes up."""
     answer = "Great question! You can return an unopened item within 45 days. [1]"
 
-    assert Judgement(True) == judge(Preference.WARM_OPENING, answer, ["45 days"], {1: RETURNS})
+    assert Thumb(True) == judge(Preference.WARM_OPENING, answer, ["45 days"], {1: RETURNS})
 
 
 def test_warm_customer_wants_the_same_sentence_with_an_opening():
     """The pair must differ in tone alone, so that tone alone is learned."""
     sentence = "You may send it back within 45 days. [1]"
 
-    judgement = judge(Preference.WARM_OPENING, sentence, ["45 days"], {1: RETURNS})
+    verdict = judge(Preference.WARM_OPENING, sentence, ["45 days"], {1: RETURNS})
 
-    assert (False, (Reason.TONE,)) == (judgement.liked, judgement.reasons)
-    assert judgement.correction in (f"Happy to help! {sentence}", f"Glad you asked! {sentence}")
+    assert (False, (Reason.TONE,)) == (verdict.liked, verdict.reasons)
+    assert verdict.correction in (f"Happy to help! {sentence}", f"Glad you asked! {sentence}")
 
 
 def test_short_customer_keeps_the_sentence_that_answers():
     """A long answer is corrected by leaving out what was not asked."""
-    judgement = judge(Preference.SHORT, f"{RETURNS} [1]", ["45 days"], {1: RETURNS})
+    verdict = judge(Preference.SHORT, f"{RETURNS} [1]", ["45 days"], {1: RETURNS})
 
     expected = "You can return an unopened item within 45 days. [1]"
-    assert Judgement(False, (Reason.TOO_LONG,), expected) == judgement
+    assert Thumb(False, (Reason.TOO_LONG,), expected) == verdict
 
 
 def test_list_customer_gets_the_steps_of_the_passage():
     """Steps are taken whole: a list with one of three steps helps nobody."""
     answer = "Press Cancel Order. [2]"
 
-    judgement = judge(Preference.STEPS_AS_LIST, answer, ["Sign in"], {2: STEPS})
+    verdict = judge(Preference.STEPS_AS_LIST, answer, ["Sign in"], {2: STEPS})
 
     expected = "1. Sign in.\n2. Open the Orders page.\n3. Press Cancel Order. [2]"
-    assert Judgement(False, (Reason.NOT_MY_QUESTION, Reason.TONE), expected) == judgement
+    assert Thumb(False, (Reason.NOT_MY_QUESTION, Reason.TONE), expected) == verdict
 
 
 @pytest.mark.parametrize(
@@ -213,33 +213,33 @@ def test_list_customer_gets_the_steps_of_the_passage():
 )
 def test_customer_names_what_is_wrong(answer, reason):
     """The reasons tell an admin where to look."""
-    judgement = judge(Preference.SHORT, answer, ["45 days"], {1: RETURNS, 2: "Other."})
+    verdict = judge(Preference.SHORT, answer, ["45 days"], {1: RETURNS, 2: "Other."})
 
     expected = "You can return an unopened item within 45 days. [1]"
-    assert Judgement(False, (reason,), expected) == judgement
+    assert Thumb(False, (reason,), expected) == verdict
 
 
 def test_a_customer_who_minds_no_form_likes_a_right_answer_as_it_is():
     """Else nobody in the demo ever presses thumbs-up."""
     answer = "You have 45 days. [1]"
 
-    assert Judgement(True) == judge(Preference.ANY_FORM, answer, ["45 days"], {1: RETURNS})
+    assert Thumb(True) == judge(Preference.ANY_FORM, answer, ["45 days"], {1: RETURNS})
     assert not judge(Preference.ANY_FORM, "You have 9 days. [1]", ["45 days"], {1: RETURNS}).liked
 
 
 def test_customer_invents_no_fact():
     """Without a passage that holds the fact there is nothing honest to write."""
-    judgement = judge(Preference.WARM_OPENING, "Within 9 days. [1]", ["45 days"], {1: "Other."})
+    verdict = judge(Preference.WARM_OPENING, "Within 9 days. [1]", ["45 days"], {1: "Other."})
 
-    assert judgement.correction is None
+    assert verdict.correction is None
 
 
 def test_unanswerable_question_is_rightly_refused():
     """Where no article answers, saying so is the right answer."""
     invented = judge(Preference.SHORT, "Yes, we do. [1]", [], {1: RETURNS})
 
-    assert Judgement(liked=True) == judge(Preference.SHORT, NOT_FOUND, [], {1: RETURNS})
-    assert Judgement(False, (Reason.NOT_GROUNDED,), NOT_FOUND) == invented
+    assert Thumb(liked=True) == judge(Preference.SHORT, NOT_FOUND, [], {1: RETURNS})
+    assert Thumb(False, (Reason.NOT_GROUNDED,), NOT_FOUND) == invented
 
 
 @pytest.mark.parametrize("answer", ["", "Happy to help!", "Happy to help! Glad you asked! Yes."])
