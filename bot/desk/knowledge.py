@@ -9,21 +9,20 @@ from uuid import UUID
 import gradio as gr
 from psycopg import Connection
 
-from bot.desk.articles import article_chunks, find_articles, get_article
 from bot.desk.bringing_in import BringingIn
-from bot.desk.door import require_desk
-from bot.desk.knowledge_cards import article_card, article_table, page_line, tried_card
-from bot.desk.markup import PLAIN, status, text
+from bot.desk.cards import PLAIN, load_cards, say_in_line, status_line
 from bot.desk.uploads import forget_upload
-from bot.door import QUIET, Update, forgiving
+from bot.handlers import EVENT, Update, handler
 from bot.services import Services
-from bot.web.people import ADMIN, require_admin
 from core import audit
 from core.audit import Action
-from core.errors import InvalidInput, RatchetError
+from core.errors import InvalidInput
+from core.people import Permission, Person
+from retrieval.articles import article_chunks, find_articles, get_article
 from retrieval.search import SearchOptions, search
 from retrieval.store import delete_document
 
+CARDS = load_cards("knowledge")
 N_TRIED = 8
 # A click on a title, told to the server as the article's id; nothing else of the table is live.
 OPEN_BY_CLICK = """
@@ -35,8 +34,8 @@ element.addEventListener("click", (event) => {
 
 
 @dataclass(frozen=True, slots=True)
-class Listed:
-    """What the list shows, and the article that is open below it."""
+class ArticleSelection:
+    """What the list is narrowed to, its page, and the article that is open below it."""
 
     words: str = ""
     page: int = 0
@@ -53,7 +52,7 @@ class KnowledgePage:
         self._wire()
 
     def _lay_out(self) -> None:
-        self.listed = gr.State(Listed())
+        self.selection = gr.State(ArticleSelection())
         with gr.Row(elem_classes="bring-row"):
             self.question = gr.Textbox(
                 label="Try a question",
@@ -90,125 +89,118 @@ class KnowledgePage:
                     self.no = gr.Button("Cancel", elem_id="desk-keep")
 
     def _wire(self) -> None:
-        listing = [self.listed, self.line, self.table, self.back, self.next]
-        opening = [self.listed, self.opened, self.card, self.confirm, self.asked, self.said]
+        listing = [self.selection, self.line, self.table, self.back, self.next]
+        opening = [self.selection, self.opened, self.card, self.confirm, self.asked, self.said]
         everything = [*dict.fromkeys([*listing, *opening, *self.bringing.outputs])]
         self.everything = everything
         self.words.change(  # `input` misses what is pasted
-            self.show_found, [self.listed, self.words], listing,
-            **{**QUIET, "trigger_mode": "always_last"},
+            self.show_found, [self.selection, self.words], listing,
+            **{**EVENT, "trigger_mode": "always_last"},
         )  # fmt: skip
-        self.back.click(self.show_back, [self.listed], listing, **QUIET)
-        self.next.click(self.show_next, [self.listed], listing, **QUIET)
-        self.table.select(self.open_article, [self.listed], opening, **QUIET)
-        self.close.click(self.close_article, [self.listed], opening, **QUIET)
-        self.delete.click(self.ask_delete, [self.listed], opening, **QUIET)
-        self.no.click(self.keep_article, None, opening, **QUIET)
-        self.yes.click(self.delete_article, [self.listed], everything, **QUIET)
+        self.back.click(self.show_back, [self.selection], listing, **EVENT)
+        self.next.click(self.show_next, [self.selection], listing, **EVENT)
+        self.table.select(self.open_article, [self.selection], opening, **EVENT)
+        self.close.click(self.close_article, [self.selection], opening, **EVENT)
+        self.delete.click(self.ask_delete, [self.selection], opening, **EVENT)
+        self.no.click(self.keep_article, None, opening, **EVENT)
+        self.yes.click(self.delete_article, [self.selection], everything, **EVENT)
         for event in (self.try_it.click, self.question.submit):
-            event(self.try_question, [self.question], [self.tried], **QUIET)
-        self.bringing.timer.tick(self.poll, [self.listed], everything, **QUIET)
+            event(self.try_question, [self.question], [self.tried], **EVENT)
+        self.bringing.timer.tick(self.poll, [self.selection], everything, **EVENT)
 
     def fill(self, desk: gr.Blocks, tab: gr.Tab) -> None:
         """Show the articles when the page opens, and as they are now when the tab is chosen."""
-        desk.load(self.show_articles, [self.listed], self.everything, **QUIET)
-        tab.select(self.show_articles, [self.listed], self.everything, **QUIET)
+        desk.load(self.show_articles, [self.selection], self.everything, **EVENT)
+        tab.select(self.show_articles, [self.selection], self.everything, **EVENT)
 
-    @forgiving
-    def show_articles(self, listed: Listed, request: gr.Request) -> Update:
+    @handler(Permission.EDIT_KNOWLEDGE)
+    def show_articles(self, person: Person, selection: ArticleSelection) -> Update:
         """Show the list as it is now, and how far the newest ingest is."""
-        require_desk(request)
         with self.database.connect() as conn:
-            return self._list(conn, listed) | self.bringing.standing(conn)
+            return self._list(conn, selection) | self.bringing.show_newest(conn)
 
-    @forgiving
-    def show_found(self, listed: Listed, words: str, request: gr.Request) -> Update:
+    @handler(Permission.EDIT_KNOWLEDGE, on_problem=say_in_line)
+    def poll(self, person: Person, selection: ArticleSelection) -> Update:
+        """Show how far the ingest is; with it the list grows."""
+        with self.database.connect() as conn:
+            return self._list(conn, selection) | self.bringing.show_newest(conn)
+
+    @handler(Permission.EDIT_KNOWLEDGE)
+    def show_found(self, person: Person, selection: ArticleSelection, typed: str) -> Update:
         """Show what holds the words typed."""
-        require_desk(request)
         with self.database.connect() as conn:
-            return self._list(conn, replace(listed, words=words[:200], page=0))
+            return self._list(conn, replace(selection, words=typed[:200], page=0))
 
-    @forgiving
-    def show_next(self, listed: Listed, request: gr.Request) -> Update:
+    @handler(Permission.EDIT_KNOWLEDGE)
+    def show_next(self, person: Person, selection: ArticleSelection) -> Update:
         """Turn to the next page."""
-        require_desk(request)
         with self.database.connect() as conn:
-            return self._list(conn, replace(listed, page=listed.page + 1))
+            return self._list(conn, replace(selection, page=selection.page + 1))
 
-    @forgiving
-    def show_back(self, listed: Listed, request: gr.Request) -> Update:
+    @handler(Permission.EDIT_KNOWLEDGE)
+    def show_back(self, person: Person, selection: ArticleSelection) -> Update:
         """Turn a page back."""
-        require_desk(request)
         with self.database.connect() as conn:
-            return self._list(conn, replace(listed, page=listed.page - 1))
+            return self._list(conn, replace(selection, page=selection.page - 1))
 
-    @forgiving
-    def open_article(self, listed: Listed, event: gr.EventData, request: gr.Request) -> Update:
+    @handler(Permission.EDIT_KNOWLEDGE)
+    def open_article(
+        self, person: Person, selection: ArticleSelection, event: gr.EventData
+    ) -> Update:
         """Show the article clicked, as the search has it."""
-        require_desk(request)
-        article_id = _article_id(event)
+        article_id = _clicked_id(event)
         with self.database.connect() as conn:
-            article = get_article(conn, article_id)
-            card = article_card(article, article_chunks(conn, article_id))
+            article, chunks = get_article(conn, article_id), article_chunks(conn, article_id)
         return {
-            self.listed: replace(listed, article_id=article_id),
+            self.selection: replace(selection, article_id=article_id),
             self.opened: gr.Column(visible=True),
-            self.card: card,
+            self.card: CARDS.article_card(article, chunks),
             self.confirm: gr.Column(visible=False),
-            self.said: gr.HTML(visible=False),
+            self.said: status_line(""),
         }
 
-    @forgiving
-    def close_article(self, listed: Listed, request: gr.Request) -> Update:
+    @handler(Permission.EDIT_KNOWLEDGE)
+    def close_article(self, person: Person, selection: ArticleSelection) -> Update:
         """Show the list alone."""
-        require_desk(request)
         return {
-            self.listed: replace(listed, article_id=None),
+            self.selection: replace(selection, article_id=None),
             self.opened: gr.Column(visible=False),
         }
 
-    @forgiving
-    def ask_delete(self, listed: Listed, request: gr.Request) -> Update:
+    @handler(Permission.EDIT_KNOWLEDGE)
+    def ask_delete(self, person: Person, selection: ArticleSelection) -> Update:
         """Say what removing the open article does and does not do."""
-        require_desk(request)
         with self.database.connect() as conn:
-            article = get_article(conn, _opened(listed))
+            article = get_article(conn, _open_id(selection))
         return {
             self.confirm: gr.Column(visible=True),
-            self.asked: (
-                f"<p><b>Remove “{text(article.title)}”?</b> The chat no longer finds it. A file in "
-                "the articles folder or a page of a site stays where it is, and comes back when "
-                "that is brought in again.</p>"
-            ),
+            self.asked: CARDS.removal_question(article),
         }
 
-    @forgiving
-    def keep_article(self, request: gr.Request) -> Update:
+    @handler(Permission.EDIT_KNOWLEDGE)
+    def keep_article(self, person: Person) -> Update:
         """Take the question back."""
-        require_desk(request)
         return {self.confirm: gr.Column(visible=False)}
 
-    @forgiving
-    def delete_article(self, listed: Listed, request: gr.Request) -> Update:
+    @handler(Permission.EDIT_KNOWLEDGE)
+    def delete_article(self, person: Person, selection: ArticleSelection) -> Update:
         """Remove the open article with its passages, and its file if it was uploaded."""
-        require_desk(request)
         with self.database.connect() as conn:
-            article = get_article(conn, _opened(listed))
+            article = get_article(conn, _open_id(selection))
             delete_document(conn, article.collection, article.uri)
-            audit.record(conn, ADMIN, Action.ARTICLE_REMOVED, article.uri)
+            audit.record(conn, person.name, Action.ARTICLE_REMOVED, article.uri)
         forget_upload(self.services.settings, article.uri)
         with self.database.connect() as conn:
-            shown = self._list(conn, replace(listed, article_id=None))
-        return shown | {
+            listed = self._list(conn, replace(selection, article_id=None))
+        return listed | {
             self.opened: gr.Column(visible=False),
             self.confirm: gr.Column(visible=False),
-            self.said: gr.HTML(status(f"Removed “{article.title}”."), visible=True),
+            self.said: status_line(f"Removed “{article.title}”."),
         }
 
-    @forgiving
-    def try_question(self, question: str, request: gr.Request) -> Update:
+    @handler(Permission.EDIT_KNOWLEDGE)
+    def try_question(self, person: Person, question: str) -> Update:
         """Search as the chat does, and show what it would not show: why each passage is there."""
-        require_desk(request)
         asked = question.strip()
         if not asked:
             raise InvalidInput("write a question first")
@@ -216,37 +208,27 @@ class KnowledgePage:
         more = replace(chat, limit=N_TRIED, min_similarity=-1.0, min_relevance=-1.0)
         found = search(self.database, self.services.embedder, asked, more)
         given = search(self.database, self.services.embedder, asked, chat)
-        return {self.tried: tried_card(asked, found, len(given), chat.rerank_ms > 0)}
+        return {self.tried: CARDS.tried_card(asked, found, len(given), chat.rerank_ms > 0)}
 
-    def poll(self, listed: Listed, request: gr.Request) -> Update:
-        """Show how far the ingest is; with it the list grows."""
-        try:
-            require_admin(request)
-            with self.database.connect() as conn:
-                return self._list(conn, listed) | self.bringing.standing(conn)
-        except RatchetError as exc:
-            # A toast at every tick would bury the page; a line says it until a tick goes well.
-            return {self.said: gr.HTML(status(str(exc)), visible=True)}
-
-    def _list(self, conn: Connection[Any], listed: Listed) -> Update:
-        found = find_articles(conn, listed.words, listed.page)
+    def _list(self, conn: Connection[Any], selection: ArticleSelection) -> Update:
+        found = find_articles(conn, selection.words, selection.page)
         return {
-            self.listed: replace(listed, page=found.page),
-            self.line: page_line(found),
-            self.table: article_table(found, listed.words),
+            self.selection: replace(selection, page=found.page),
+            self.line: CARDS.article_line(found),
+            self.table: CARDS.article_table(found, selection.words),
             self.back: gr.Button(interactive=found.page > 0),
             self.next: gr.Button(interactive=found.page + 1 < found.n_pages),
         }
 
 
-def _article_id(event: gr.EventData) -> UUID:
+def _clicked_id(event: gr.EventData) -> UUID:
     try:
         return UUID(str(event._data["article"]))
     except (KeyError, TypeError, ValueError) as exc:
         raise InvalidInput("click an article’s title") from exc
 
 
-def _opened(listed: Listed) -> UUID:
-    if listed.article_id is None:
+def _open_id(selection: ArticleSelection) -> UUID:
+    if selection.article_id is None:
         raise InvalidInput("no article is open; click its title")
-    return listed.article_id
+    return selection.article_id

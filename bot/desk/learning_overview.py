@@ -27,7 +27,7 @@ N_SHOWN = 20  # of runs, adapters and deployments each
 
 
 @dataclass(frozen=True, slots=True)
-class Standing:
+class LearningOverview:
     """Where learning stands at one moment."""
 
     live: str | None
@@ -42,14 +42,14 @@ class Standing:
     deployments: list[Deployment]
 
 
-def load_standing(
+def load_overview(
     conn: Connection[Any], max_pairs_per_rater: int, max_pairs_per_address: int
-) -> Standing:
+) -> LearningOverview:
     """Return all that the page shows besides one run's own figures."""
     deployments = list_deployments(conn, N_SHOWN)
     adapters = list_adapters(conn, N_SHOWN)
     n_pairs, n_new_pairs = _count_pairs(conn, max_pairs_per_rater, max_pairs_per_address)
-    return Standing(
+    return LearningOverview(
         live=live_adapter(conn),
         before=previous_live(conn),
         since=deployments[0].created_at if deployments else None,
@@ -64,7 +64,7 @@ def load_standing(
 
 
 def fingerprint(conn: Connection[Any]) -> str:
-    """Return a text that is another one as soon as `load_standing` would answer otherwise."""
+    """Return a text that is another one as soon as `load_overview` would answer otherwise."""
     sql = """
         SELECT concat_ws('/',
             (SELECT count(*) || '.' || string_agg(state, ',' ORDER BY created_at)

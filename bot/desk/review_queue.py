@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from dataclasses import dataclass
 from typing import Any
 from uuid import UUID
@@ -10,10 +11,16 @@ from psycopg import Connection
 
 from core.feedback import ReviewItem, disliked_turns
 
+CITATION = re.compile(r"\[(\d+)\]")
+
+
+def cited_ranks(answer: str) -> set[int]:
+    return {int(number) for number in CITATION.findall(answer)}
+
 
 @dataclass(frozen=True, slots=True)
-class Place:
-    """One step of an admin's walk through the queue."""
+class QueueEntry:
+    """One step of a reviewer's walk through the queue."""
 
     item: ReviewItem | None  # None: nothing (more) to show
     index: int  # counts from 0
@@ -23,7 +30,7 @@ class Place:
 
 
 @dataclass(frozen=True, slots=True)
-class Shown:
+class ReviewCursor:
     """What the page shows now: actions apply to exactly this, not to what came in since."""
 
     turn_id: UUID | None = None
@@ -31,22 +38,24 @@ class Shown:
     index: int = 0
 
 
-def find_place(conn: Connection[Any], shown: Shown, *, step: int, include_reviewed: bool) -> Place:
+def find_entry(
+    conn: Connection[Any], cursor: ReviewCursor, *, step: int, include_reviewed: bool
+) -> QueueEntry:
     """
-    Return the item `step` places after the one shown, newest dislike first.
+    Return the entry `step` places after the one at the cursor, newest dislike first.
 
-    New dislikes may have come in since, and the one shown may have left the queue because it
-    was reviewed: then the next one has moved up to its place.
+    New dislikes may have come in since, and the one at the cursor may have left the queue
+    because it was reviewed: then the next one has moved up to its place.
     """
     reviewed_by_id = _disliked(conn)
     ids = [i for i, reviewed in reviewed_by_id.items() if include_reviewed or not reviewed]
-    if shown.turn_id is not None and shown.turn_id in ids:
-        index = ids.index(shown.turn_id) + step
+    if cursor.turn_id is not None and cursor.turn_id in ids:
+        index = ids.index(cursor.turn_id) + step
     else:
-        index = shown.index + min(step, 0)
+        index = cursor.index + min(step, 0)
     index = max(0, min(index, len(ids) - 1))
     items = disliked_turns(conn, limit=1, offset=index, include_reviewed=include_reviewed)
-    return Place(
+    return QueueEntry(
         item=items[0] if items else None,
         index=index,
         n_items=len(ids),

@@ -1,0 +1,184 @@
+"""The search quality page: judge the search by questions, compare settings, list the misses."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from typing import Any
+from uuid import UUID
+
+import gradio as gr
+from psycopg import Connection
+
+from bot.desk import words
+from bot.desk.cards import PLAIN, load_cards, moment, say_in_line, short_name, status_line
+from bot.desk.jobs import POLL_S, get_job, is_open, newest_jobs
+from bot.desk.recall_plot import recall_plot
+from bot.handlers import EVENT, Update, handler
+from bot.services import Services
+from core import audit
+from core.audit import Action
+from core.conversations import questions_of
+from core.errors import InvalidInput
+from core.people import Permission, Person
+from retrieval.articles import articles_by_uri
+from retrieval.jobs import Job, request_job
+from retrieval.tuning import Tuning
+
+CARDS = load_cards("quality")
+N_SHOWN = 20
+ERASED = "(the conversation was erased since)"
+GOLDEN, TURNS = "golden", "turns"
+QUESTIONS = [("The golden questions", GOLDEN), ("Answers people liked or reviewed", TURNS)]
+
+
+class QualityPage:
+    """The page's components and what happens when they are used."""
+
+    def __init__(self, services: Services) -> None:
+        self.settings = services.settings
+        self.database = services.database
+        self._lay_out()
+        self._wire()
+
+    def _lay_out(self) -> None:
+        self.timer = gr.Timer(POLL_S, active=False)
+        with gr.Row(elem_classes="bring-row"):
+            self.questions = gr.Dropdown(
+                QUESTIONS, value=GOLDEN, label="Questions", elem_id="desk-questions",
+                filterable=False,
+            )  # fmt: skip
+            self.against = gr.Textbox(
+                label="Compare with other settings (if you like)",
+                placeholder="rrf_k=60, text_weight=1",
+                max_length=200,
+                elem_id="desk-against",
+            )
+            self.evaluate = gr.Button("Evaluate", variant="primary", elem_id="desk-evaluate")
+        self.said = gr.HTML(visible=False, elem_id="desk-quality-said", **PLAIN)
+        self.chosen = gr.Dropdown(
+            [], label="Evaluation", visible=False, elem_id="desk-evaluation", filterable=False
+        )
+        self.card = gr.HTML(elem_id="desk-evaluation-card", **PLAIN)
+        self.misses = gr.HTML(elem_id="desk-misses", **PLAIN)
+        self.history = gr.HTML(elem_id="desk-evaluations", **PLAIN)
+
+    def _wire(self) -> None:
+        self.outputs = [
+            self.timer, self.said, self.chosen, self.card, self.misses, self.history,
+        ]  # fmt: skip
+        self.evaluate.click(
+            self.request_evaluation, [self.questions, self.against], self.outputs, **EVENT
+        )
+        self.chosen.input(self.show_chosen, [self.chosen], self.outputs, **EVENT)
+        self.timer.tick(self.poll, [self.chosen], self.outputs, **EVENT)
+
+    def fill(self, desk: gr.Blocks, tab: gr.Tab) -> None:
+        """Show the newest evaluation when the page opens and when the tab is chosen."""
+        desk.load(self.show_newest, None, self.outputs, **EVENT)
+        tab.select(self.show_newest, None, self.outputs, **EVENT)
+
+    @handler(Permission.EVALUATE)
+    def show_newest(self, person: Person) -> Update:
+        """Show the newest evaluation."""
+        with self.database.connect() as conn:
+            return self._show(conn, None)
+
+    @handler(Permission.EVALUATE)
+    def show_chosen(self, person: Person, chosen: str | None) -> Update:
+        """Show the evaluation chosen in the list."""
+        with self.database.connect() as conn:
+            return self._show(conn, _job_id(chosen))
+
+    @handler(Permission.EVALUATE, on_problem=say_in_line)
+    def poll(self, person: Person, chosen: str | None) -> Update:
+        """Show how far the evaluation is, and its figures when they are there."""
+        with self.database.connect() as conn:
+            return self._show(conn, _job_id(chosen))
+
+    @handler(Permission.EVALUATE)
+    def request_evaluation(self, person: Person, questions: str, against: str) -> Update:
+        """Queue an evaluation by a row, unless the very same waits or works already."""
+        wanted = {"queries": self._queries(questions)} | _other_settings(against)
+        with self.database.connect() as conn:
+            jobs = newest_jobs(conn, "evaluate", N_SHOWN)
+            if not any(is_open(job) and job.request == wanted for job in jobs):
+                job = request_job(conn, "evaluate", wanted)
+                audit.record(conn, person.name, Action.EVALUATION_REQUESTED, job.id)
+        with self.database.connect() as conn:
+            return self._show(conn, None)
+
+    def _queries(self, questions: str) -> str:
+        if questions == TURNS:
+            return TURNS
+        golden = self.settings.company / "golden.jsonl"
+        if not golden.is_file():
+            raise InvalidInput(f"there is no {golden}; write golden questions first")
+        return str(golden)
+
+    def _show(self, conn: Connection[Any], chosen: UUID | None) -> Update:
+        jobs = newest_jobs(conn, "evaluate", N_SHOWN)
+        job_id = chosen or (jobs[0].id if jobs else None)
+        job = get_job(conn, job_id) if job_id else None
+        choices = [(_label(each), str(each.id)) for each in jobs]
+        done = [(each, _name(each)) for each in jobs if each.result]
+        return {
+            self.timer: gr.Timer(active=any(map(is_open, jobs))),
+            self.said: status_line(""),
+            self.chosen: gr.Dropdown(
+                choices, value=str(job.id) if job else None, visible=len(choices) > 1
+            ),
+            self.card: _evaluation_card(job),
+            self.misses: _miss_list(conn, job.result["misses"]) if job and job.result else "",
+            self.history: CARDS.history_table(done),
+        }
+
+
+def _evaluation_card(job: Job | None) -> str:
+    if job is None:
+        return str(CARDS.evaluation_card(None, "", (), None))
+    legs = job.result["legs"] if job.result else {}
+    curves = {name: legs[leg]["recall_curve"] for leg, name in words.LEGS.items() if leg in legs}
+    plot = recall_plot(curves) if curves else None
+    return str(CARDS.evaluation_card(job, f"Evaluation with {_name(job)}", (), plot))
+
+
+def _miss_list(conn: Connection[Any], misses: Sequence[dict[str, Any]]) -> str:
+    """Give the misses that name a turn its question, unless that has been erased since."""
+    asked = questions_of(conn, {miss["turn_id"] for miss in misses if "turn_id" in miss})
+    worded = [
+        {"question": asked.get(miss.get("turn_id", ""), ERASED), "previous": "", **miss}
+        for miss in misses
+    ]
+    uris = {uri for miss in misses for uri in (*miss["wanted"], *miss["found"])}
+    return str(CARDS.miss_list(worded, articles_by_uri(conn, uris)))
+
+
+def _name(job: Job) -> str:
+    """Return which questions an evaluation asks, and what it compares with."""
+    named = str(job.request.get("queries", ""))
+    questions = "answers people judged" if named == TURNS else short_name(named)
+    against = job.request.get("against") or {}
+    other = ", ".join(f"{name}={value:g}" for name, value in against.items())
+    return f"{questions}, against {other}" if other else questions
+
+
+def _label(job: Job) -> str:
+    """Return one evaluation as a line in the list to choose from."""
+    state = "" if job.state == "done" else f" · {words.JOB_STATES[job.state][0].lower()}"
+    return f"{moment(job.created_at)} · {_name(job)}{state}"
+
+
+def _other_settings(against: str) -> dict[str, Any]:
+    if not against.strip():
+        return {}
+    changed = Tuning.parse(against).changed
+    if not changed:
+        raise InvalidInput("these are the settings in use already; name others to compare with")
+    return {"against": changed}
+
+
+def _job_id(chosen: str | None) -> UUID | None:
+    try:
+        return UUID(chosen) if chosen else None
+    except ValueError as exc:
+        raise InvalidInput("choose an evaluation from the list") from exc
