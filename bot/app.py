@@ -22,6 +22,8 @@ from starlette.middleware.sessions import SessionMiddleware
 from answering.generation import ANSWER_TIMEOUT_S
 from answering.tokens import ModelTokenizer
 from bot.chat import ChatService
+from bot.chat_page import build_chat_page
+from bot.desk import build_desk
 from bot.probes import probe_routes
 from bot.services import Services
 from bot.settings_log import note_settings
@@ -46,6 +48,7 @@ from bot.web.windows import Windows
 from core.conversations import fail_stale_turns
 from core.db import Database
 from core.errors import DatabaseUnavailable, NotFound, RatchetError
+from core.people import audiences_of
 from core.secrets import given_by_environment, renew_exposed
 from core.settings import Settings, get_settings
 from core.vllm import VllmClient
@@ -80,10 +83,6 @@ def make_services(settings: Settings) -> Services:
 
 def create_app(settings: Settings) -> FastAPI:
     """Return the whole web app: the chat at /, the desk at /desk, probes and plain pages."""
-    # Imported here: a page imports Services from this module.
-    from bot.chat_page import build_chat_page
-    from bot.desk import build_desk
-
     uploads = _use_private_folder(settings)
     # Gradio counts every call with pandas as long as it remembers any, shown or not.
     os.environ["GRADIO_ANALYTICS_MAX_EVENTS"] = "1"
@@ -137,6 +136,7 @@ def _surround(
         secret=secret,
         password_mark=password_mark(settings),
         company=services.company,
+        audiences=audiences_of(settings.audience),
         trusts_proxy=bool(settings.trusted_proxies),
     )
     app.add_middleware(

@@ -73,6 +73,14 @@ def _own_correction(conn: Connection[Any], turn_id: UUID, owner_id: UUID) -> str
     return next(bodies, "")
 
 
+def conversation_id(value: str) -> UUID | None:
+    """Return the open conversation's id; None for a new one and for what is no id."""
+    try:
+        return UUID(value)
+    except ValueError:
+        return None
+
+
 def messages_of(shown: Iterable[ShownTurn]) -> list[ChatMessage]:
     """Return two messages for each turn, as `gr.Chatbot` takes them."""
     return [message for each in shown for message in _pair(each)]
@@ -211,11 +219,11 @@ class Drawing:
         self,
         started: Started,
         before: list[ChatMessage],
-        talks: dict[Any, Any],
+        conversations: dict[Any, Any],
         turn_ids: str,  # of all turns shown, this one the last
     ) -> None:
         self.started, self.turn_ids = started, turn_ids
-        self.talks = talks  # the list of conversations, this one now in it
+        self.conversations = conversations  # how the list of them shows, this one now in it
         self._before = before
         self._text = ""
         self._drawn_at = 0.0  # perf_counter, s

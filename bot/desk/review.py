@@ -8,7 +8,13 @@ import gradio as gr
 
 from bot.desk import words
 from bot.desk.cards import PLAIN, load_cards, status_line
-from bot.desk.review_queue import QueueEntry, ReviewCursor, cited_ranks, find_entry
+from bot.desk.review_queue import (
+    QueueEntry,
+    ReviewCursor,
+    cited_ranks,
+    correction_marks,
+    find_entry,
+)
 from bot.handlers import EVENT, Update, handler
 from bot.services import Services
 from core import audit
@@ -21,7 +27,7 @@ from retrieval.load import storable_text
 from training.pairs import MAX_ANSWER_CHARS
 
 MAX_NOTE_CHARS = 2000
-CARDS = load_cards("review", cited_ranks=cited_ranks)
+CARDS = load_cards("review", cited_ranks=cited_ranks, correction_marks=correction_marks)
 
 
 class ReviewPage:

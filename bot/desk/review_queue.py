@@ -9,7 +9,10 @@ from uuid import UUID
 
 from psycopg import Connection
 
+from bot.desk import words
 from core.feedback import ReviewItem, disliked_turns
+from core.types import Correction
+from training.pairs import MAX_ANSWER_CHARS, counting_correction
 
 CITATION = re.compile(r"\[(\d+)\]")
 
@@ -75,3 +78,27 @@ def _disliked(conn: Connection[Any]) -> dict[UUID, bool]:
         ORDER BY d.disliked_at DESC, d.turn_id
     """
     return dict(conn.execute(sql).fetchall())
+
+
+def correction_marks(item: ReviewItem, correction: Correction) -> list[tuple[str, str]]:
+    """Return what is said of a correction, each label with its tone."""
+    newest: dict[UUID, Correction] = {}
+    for each in item.corrections:  # newest first
+        newest.setdefault(each.author_id, each)
+    learned_from = counting_correction(
+        each for each in newest.values() if each.author_id not in item.ejected
+    )
+    is_too_long = len(correction.body) > MAX_ANSWER_CHARS
+    is_replaced = correction is not newest[correction.author_id]
+    marks = [
+        ("Replaced by a newer one", "plain")
+        if is_replaced
+        else words.CORRECTION_STATES[correction.status]
+    ]
+    if correction is learned_from and not is_too_long:
+        marks.append(("learned from", "good"))
+    if correction.author_id in item.ejected:
+        marks.append(("ejected: not learned from", "bad"))
+    if is_too_long:
+        marks.append(("too long to learn from; write a shorter one", "bad"))
+    return marks

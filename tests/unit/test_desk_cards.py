@@ -36,7 +36,7 @@ from retrieval.articles import Article, ArticlePage, IndexedChunk
 from retrieval.jobs import Job
 from tests.builders import ANNA, make_passage
 
-HOSTILE = '''<img src=x onerror="window.ran = 1"><script>ran = 1</script>' ${1} {{7}} {% raw %}'''
+HOSTILE = """<img src=x onerror="window.ran = 1"><script>ran = 1</script>' ${1} {{7}} {% raw %}"""
 NOW = datetime(2026, 11, 26, tzinfo=UTC)
 ID = UUID(int=7)
 TEMPLATES = {
