@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import json
 from html import escape
 from uuid import UUID
 
@@ -22,8 +21,8 @@ from bot.feedback_panel import FeedbackPanel
 from bot.handlers import Update
 from bot.services import Services
 from bot.sidebar import Sidebar
+from core.company import load_company
 from core.errors import RatchetError
-from core.settings import Settings
 
 
 class ChatLayout:
@@ -55,6 +54,7 @@ class ChatLayout:
         ]
 
     def _lay_out_conversation(self) -> None:
+        suggested = load_company(self.services.settings.company).suggested
         self.chatbot = gr.Chatbot(
             elem_id="chat",
             show_label=False,
@@ -64,7 +64,7 @@ class ChatLayout:
             layout="bubble",
             buttons=[],
             placeholder=_welcome(self.services.company),
-            examples=[{"text": question} for question in suggested(self.services.settings)],
+            examples=[{"text": question} for question in suggested],
             feedback_options=("Like", "Dislike"),
             latex_delimiters=[],
             allow_tags=False,
@@ -165,14 +165,6 @@ class ChatLayout:
 
     def _at_rest(self) -> Update:
         return {**self.show_waiting(None), **self.show_not_editing(), **self.panel.show_closed()}
-
-
-def suggested(settings: Settings) -> list[str]:
-    """Return the questions offered on an empty page; none when the file is missing."""
-    path = settings.company / "suggested.json"
-    if not path.exists():
-        return []
-    return [str(question) for question in json.loads(path.read_text(encoding="utf-8"))]
 
 
 def _welcome(company: str) -> str:

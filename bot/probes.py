@@ -13,7 +13,7 @@ from fastapi.responses import JSONResponse, PlainTextResponse, Response
 from bot.services import Services
 from core.conversations import count_turns
 from core.db import Database
-from core.errors import DatabaseUnavailable, NotFound
+from core.errors import DatabaseError, NotFound
 from core.feedback import count_ratings
 from core.learning import live_adapter
 
@@ -64,7 +64,7 @@ def _answers(database: Database) -> bool:
     try:
         with database.connect() as conn:
             conn.execute("SELECT 1")
-    except DatabaseUnavailable:
+    except DatabaseError:
         return False
     return True
 

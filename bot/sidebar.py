@@ -15,7 +15,7 @@ from bot.turns import MAX_TITLE_CHARS
 from core.conversations import delete_conversation, list_conversations, rename_conversation
 from core.errors import InvalidInput
 from core.people import Permission, Person
-from retrieval.load import storable_text
+from core.text import storable_text
 
 
 class Sidebar:

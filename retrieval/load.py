@@ -9,6 +9,7 @@ from pathlib import Path
 from urllib.parse import unquote, urlsplit
 
 from core.errors import DocumentError
+from core.text import storable_text as storable_text  # until its callers read it there
 
 MAX_BYTES = 20 * 2**20
 MAX_TITLE_CHARS = 200
@@ -93,8 +94,3 @@ def page_name(url: str, suffix: str) -> str:
     """
     last = unquote(urlsplit(url).path).rstrip("/").rsplit("/", 1)[-1] or urlsplit(url).netloc
     return last.removesuffix(suffix) + suffix
-
-
-def storable_text(text: str) -> str:
-    """Return `text` without NUL and lone surrogates, which Postgres can't hold."""
-    return text.replace("\0", "").encode("utf-8", "replace").decode()

@@ -22,8 +22,8 @@ from core.audit import Action
 from core.errors import InvalidInput
 from core.feedback import add_correction, decide_correction, record_review
 from core.people import Permission, Person
+from core.text import storable_text
 from core.types import Correction, CorrectionStatus, Verdict
-from retrieval.load import storable_text
 from training.pairs import MAX_ANSWER_CHARS
 
 MAX_NOTE_CHARS = 2000
