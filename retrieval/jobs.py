@@ -19,6 +19,7 @@ from psycopg.types.json import Jsonb
 from core.db import Database
 from core.errors import DatabaseError, LeaseLost, NotAllowed, RatchetError
 from core.settings import Settings
+from core.types import EVERYONE, HELP
 from retrieval.links import is_url
 
 REPORT_EVERY_S = 0.5
@@ -235,9 +236,10 @@ def _ingest(
         db,
         get_embedder(settings),
         request["sources"],
-        collection=request.get("collection", "help"),
-        audience=request.get("audience", "everyone"),
+        collection=request.get("collection", HELP),
+        audience=request.get("audience", EVERYONE),
         public_only=True,
+        chunk_tokens=settings.chunk_tokens,
         on_progress=lambda now: report(now.n_done, now.n_files, now.path),
     )
     return asdict(found)
@@ -246,10 +248,9 @@ def _ingest(
 def _evaluate(
     db: Database, settings: Settings, request: dict[str, Any], report: OnProgress
 ) -> dict[str, Any]:
-    from retrieval.embed import get_embedder
     from retrieval.evaluate import run_job
 
-    return run_job(db, get_embedder(settings), request, report)
+    return run_job(db, settings, request, report)
 
 
 _CARRY_OUT: dict[

@@ -50,22 +50,6 @@ class Problem:
         return self.path
 
 
-def load_document(path: Path) -> LoadedDocument:
-    """
-    Read one of our own files in this process, where nothing bounds the time and memory it takes.
-
-    What others wrote goes through `retrieval.parser` instead.
-
-    Raises:
-        DocumentError: The file is of an unknown kind, empty, over 20 MB, not UTF-8, holds NUL
-            bytes, is encrypted or damaged; the text names the file and the reason.
-    """
-    # Imported here: the parsers take a second, and the web process never parses.
-    from retrieval.formats import parse_bytes
-
-    return parse_bytes(read_bytes(path), uri=str(path.absolute()), name=path.name)
-
-
 def read_bytes(path: Path) -> bytes:
     """Return the file's bytes; raises DocumentError when it is unreadable, empty or over 20 MB."""
     try:

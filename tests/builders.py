@@ -101,3 +101,8 @@ def make_request(role=Role.VISITOR, *, person_id=ANNA):
         name = "admin" if Role.ADMIN in roles else "visitor"
         scope[PERSON_KEY] = Person(person_id, name, roles, (EVERYONE,))
     return gr.Request(request=Request(scope))
+
+
+def stored_articles(conn):
+    """Return (title, uri) of each article that is ingested, by title."""
+    return conn.execute("SELECT title, uri FROM documents ORDER BY title, uri").fetchall()

@@ -21,9 +21,10 @@ from core.settings import Settings
 from core.types import Adapter, RunState, TrainingRun, TrainingStep
 from retrieval.load import storable_text
 from training import child, dataset, deploy, gate, registry, trial
+from training.examples import load_examples
 from training.lease import HeldLease
-from training.pairs import build_pairs
-from training.recipe import DPO
+from training.objectives import DPO
+from training.signals import Caps
 
 log = logging.getLogger(__name__)
 
@@ -123,12 +124,10 @@ def _learn(work: Work) -> None:
 
 def _freeze(work: Work) -> dataset.FrozenDataset:
     with work.db.connect() as conn:
-        rows = learning.raw_feedback(conn)
-    caps = work.settings.max_pairs_per_rater, work.settings.max_pairs_per_address
-    pairs = build_pairs(rows, *caps)
+        examples = load_examples(conn, Caps.of(work.settings), DPO)
     try:
-        frozen = dataset.freeze(pairs, uuid4(), work.settings.datasets, work.settings.model)
-    except dataset.TooFewPairs as exc:
+        frozen = dataset.freeze(examples, uuid4(), work.settings.datasets, work.settings.model)
+    except dataset.TooFewExamples as exc:
         raise Rejected([str(exc)]) from exc
     with work.db.connect() as conn:
         learning.insert_dataset(
@@ -146,7 +145,7 @@ def _freeze(work: Work) -> dataset.FrozenDataset:
 
 
 def _fit(work: Work, frozen: dataset.FrozenDataset) -> Path:
-    work.say(f"training on {frozen.n_train} pairs, {frozen.n_heldout} held out")
+    work.say(f"training on {frozen.n_train} examples, {frozen.n_heldout} held out")
     shutil.rmtree(work.folder, ignore_errors=True)
     config = child.write_config(work.settings, DPO, frozen.path, work.folder)
     try:
@@ -195,6 +194,7 @@ def _gate(work: Work, adapter: Adapter, frozen: dataset.FrozenDataset) -> str | 
             candidate=adapter.name,
             live=live,
             dataset=frozen.path,
+            objective=DPO,
             on_progress=work.say,
         )
     report = gate.decide(evidence)

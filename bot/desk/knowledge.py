@@ -18,8 +18,10 @@ from core import audit
 from core.audit import Action
 from core.errors import InvalidInput
 from core.people import Permission, Person
+from retrieval.adoption import current_options
 from retrieval.articles import article_chunks, find_articles, get_article
-from retrieval.search import SearchOptions, search
+from retrieval.options import Scope
+from retrieval.search import search
 from retrieval.store import delete_document
 
 CARDS = load_cards("knowledge")
@@ -204,11 +206,12 @@ class KnowledgePage:
         asked = question.strip()
         if not asked:
             raise InvalidInput("write a question first")
-        chat = SearchOptions.of(self.services.settings)
-        more = replace(chat, limit=N_TRIED, min_similarity=-1.0, min_relevance=-1.0)
-        found = search(self.database, self.services.embedder, asked, more)
-        given = search(self.database, self.services.embedder, asked, chat)
-        return {self.tried: CARDS.tried_card(asked, found, len(given), chat.rerank_ms > 0)}
+        settings = self.services.settings
+        with self.database.connect() as conn:
+            options = current_options(conn, settings)
+        more = replace(options, limit=N_TRIED)
+        found = search(self.database, self.services.embedder, asked, more, Scope.of(settings))
+        return {self.tried: CARDS.tried_card(asked, found, options)}
 
     def _list(self, conn: Connection[Any], selection: ArticleSelection) -> Update:
         found = find_articles(conn, selection.words, selection.page)

@@ -29,6 +29,7 @@ from core.learning import (
 )
 from core.people import Permission, Person
 from core.types import TrainingRun, TrainingStep
+from training.signals import Caps
 
 CARDS = load_cards("learning")
 POLL_S = 1.5
@@ -48,8 +49,7 @@ class LearningPage:
 
     def __init__(self, services: Services) -> None:
         self.database = services.database
-        settings = services.settings
-        self.caps = settings.max_pairs_per_rater, settings.max_pairs_per_address
+        self.caps = Caps.of(services.settings)
         self._lay_out(services)
         self._wire()
 
@@ -141,7 +141,7 @@ class LearningPage:
 
     def _everything(self, conn: Connection[Any], view: LearningView) -> Update:
         mark = fingerprint(conn)
-        now = load_overview(conn, *self.caps)
+        now = load_overview(conn, self.caps)
         run = _shown_run(conn, view)
         runs = [(_label(each), str(each.id)) for each in now.runs]
         choices = DeploymentChoices.of(now)

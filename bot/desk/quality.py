@@ -20,9 +20,10 @@ from core.audit import Action
 from core.conversations import questions_of
 from core.errors import InvalidInput
 from core.people import Permission, Person
+from retrieval.adoption import current_options
 from retrieval.articles import articles_by_uri
 from retrieval.jobs import Job, request_job
-from retrieval.tuning import Tuning
+from retrieval.options import SearchOptions, parse_figures
 
 CARDS = load_cards("quality")
 N_SHOWN = 20
@@ -98,8 +99,9 @@ class QualityPage:
     @handler(Permission.EVALUATE)
     def request_evaluation(self, person: Person, questions: str, against: str) -> Update:
         """Queue an evaluation by a row, unless the very same waits or works already."""
-        wanted = {"queries": self._queries(questions)} | _other_settings(against)
         with self.database.connect() as conn:
+            in_use = current_options(conn, self.settings)
+            wanted = {"queries": self._queries(questions)} | _other_settings(against, in_use)
             jobs = newest_jobs(conn, "evaluate", N_SHOWN)
             if not any(is_open(job) and job.request == wanted for job in jobs):
                 job = request_job(conn, "evaluate", wanted)
@@ -168,10 +170,10 @@ def _label(job: Job) -> str:
     return f"{moment(job.created_at)} · {_name(job)}{state}"
 
 
-def _other_settings(against: str) -> dict[str, Any]:
+def _other_settings(against: str, in_use: SearchOptions) -> dict[str, Any]:
     if not against.strip():
         return {}
-    changed = Tuning.parse(against).changed
+    changed = in_use.changed(parse_figures(against)).differences(in_use)
     if not changed:
         raise InvalidInput("these are the settings in use already; name others to compare with")
     return {"against": changed}

@@ -12,7 +12,6 @@ from bot.desk.review_queue import (
     QueueEntry,
     ReviewCursor,
     cited_ranks,
-    correction_marks,
     find_entry,
 )
 from bot.handlers import EVENT, Update, handler
@@ -24,10 +23,10 @@ from core.feedback import add_correction, decide_correction, record_review
 from core.people import Permission, Person
 from core.text import storable_text
 from core.types import Correction, CorrectionStatus, Verdict
-from training.pairs import MAX_ANSWER_CHARS
+from training.signals import MAX_ANSWER_CHARS, Caps
 
 MAX_NOTE_CHARS = 2000
-CARDS = load_cards("review", cited_ranks=cited_ranks, correction_marks=correction_marks)
+CARDS = load_cards("review", cited_ranks=cited_ranks)
 
 
 class ReviewPage:
@@ -35,6 +34,7 @@ class ReviewPage:
 
     def __init__(self, services: Services) -> None:
         self.database = services.database
+        self.caps = Caps.of(services.settings)
         self._lay_out()
         self._wire()
 
@@ -200,7 +200,7 @@ class ReviewPage:
 
     def _find(self, cursor: ReviewCursor, reviewed_too: bool, step: int) -> QueueEntry:
         with self.database.connect() as conn:
-            return find_entry(conn, cursor, step=step, include_reviewed=reviewed_too)
+            return find_entry(conn, cursor, self.caps, step=step, include_reviewed=reviewed_too)
 
     def _show(self, entry: QueueEntry, said: str) -> Update:
         """Show an answer, the fields filled with what was decided of it before, if anything."""

@@ -9,10 +9,8 @@ from uuid import UUID
 
 from psycopg import Connection
 
-from bot.desk import words
 from core.feedback import ReviewItem, disliked_turns
-from core.types import Correction
-from training.pairs import MAX_ANSWER_CHARS, counting_correction
+from training.signals import AnswerSignals, Caps, load_signals_of
 
 CITATION = re.compile(r"\[(\d+)\]")
 
@@ -26,6 +24,7 @@ class QueueEntry:
     """One step of a reviewer's walk through the queue."""
 
     item: ReviewItem | None  # None: nothing (more) to show
+    signals: AnswerSignals | None  # what of the item counts for learning, and why the rest doesn't
     index: int  # counts from 0
     n_items: int
     n_left: int  # not reviewed yet, whatever the filter shows
@@ -42,7 +41,7 @@ class ReviewCursor:
 
 
 def find_entry(
-    conn: Connection[Any], cursor: ReviewCursor, *, step: int, include_reviewed: bool
+    conn: Connection[Any], cursor: ReviewCursor, caps: Caps, *, step: int, include_reviewed: bool
 ) -> QueueEntry:
     """
     Return the entry `step` places after the one at the cursor, newest dislike first.
@@ -58,8 +57,10 @@ def find_entry(
         index = cursor.index + min(step, 0)
     index = max(0, min(index, len(ids) - 1))
     items = disliked_turns(conn, limit=1, offset=index, include_reviewed=include_reviewed)
+    item = items[0] if items else None
     return QueueEntry(
-        item=items[0] if items else None,
+        item=item,
+        signals=load_signals_of(conn, item.turn.id, caps) if item else None,
         index=index,
         n_items=len(ids),
         n_left=sum(not reviewed for reviewed in reviewed_by_id.values()),
@@ -78,27 +79,3 @@ def _disliked(conn: Connection[Any]) -> dict[UUID, bool]:
         ORDER BY d.disliked_at DESC, d.turn_id
     """
     return dict(conn.execute(sql).fetchall())
-
-
-def correction_marks(item: ReviewItem, correction: Correction) -> list[tuple[str, str]]:
-    """Return what is said of a correction, each label with its tone."""
-    newest: dict[UUID, Correction] = {}
-    for each in item.corrections:  # newest first
-        newest.setdefault(each.author_id, each)
-    learned_from = counting_correction(
-        each for each in newest.values() if each.author_id not in item.ejected
-    )
-    is_too_long = len(correction.body) > MAX_ANSWER_CHARS
-    is_replaced = correction is not newest[correction.author_id]
-    marks = [
-        ("Replaced by a newer one", "plain")
-        if is_replaced
-        else words.CORRECTION_STATES[correction.status]
-    ]
-    if correction is learned_from and not is_too_long:
-        marks.append(("learned from", "good"))
-    if correction.author_id in item.ejected:
-        marks.append(("ejected: not learned from", "bad"))
-    if is_too_long:
-        marks.append(("too long to learn from; write a shorter one", "bad"))
-    return marks

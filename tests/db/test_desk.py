@@ -22,6 +22,9 @@ from core.people import PERMISSIONS, Role
 from core.types import CorrectionStatus, Verdict
 from retrieval.jobs import list_jobs, request_job
 from tests.builders import ADMIN, ANNA, make_rating, make_request, make_turn
+from training.signals import Caps
+
+CAPS = Caps(per_rater=50, per_address=200)
 
 
 @pytest.fixture
@@ -137,10 +140,10 @@ def test_the_queue_goes_on_where_a_reviewed_answer_was(conn):
     oldest, middle, newest = (make_rating(conn).turn_id for _ in range(3))
     record_review(conn, middle, Verdict.ANSWER_FINE, "", ADMIN)
 
-    entry = find_entry(conn, ReviewCursor(middle, None, index=1), step=0, include_reviewed=False)
+    entry = find_entry(conn, ReviewCursor(middle, index=1), CAPS, step=0, include_reviewed=False)
 
     assert (oldest, 1, 2) == (entry.item.turn.id, entry.index, entry.n_left)
-    back = find_entry(conn, ReviewCursor(oldest, None, index=1), step=-1, include_reviewed=False)
+    back = find_entry(conn, ReviewCursor(oldest, index=1), CAPS, step=-1, include_reviewed=False)
     assert newest == back.item.turn.id
 
 
@@ -149,7 +152,7 @@ def test_a_new_dislike_does_not_move_the_reader(conn):
     oldest, read_now = make_rating(conn).turn_id, make_rating(conn).turn_id
     make_rating(conn)
 
-    entry = find_entry(conn, ReviewCursor(read_now, None, index=0), step=1, include_reviewed=False)
+    entry = find_entry(conn, ReviewCursor(read_now, index=0), CAPS, step=1, include_reviewed=False)
 
     assert oldest == entry.item.turn.id
 
@@ -159,7 +162,7 @@ def test_an_emptied_queue_shows_nothing(conn):
     only = make_rating(conn).turn_id
     record_review(conn, only, Verdict.TONE_OR_POLICY, "", ADMIN)
 
-    entry = find_entry(conn, ReviewCursor(only, None, index=0), step=0, include_reviewed=False)
+    entry = find_entry(conn, ReviewCursor(only, index=0), CAPS, step=0, include_reviewed=False)
 
     assert (None, 0, 1) == (entry.item, entry.n_left, entry.n_disliked)
 

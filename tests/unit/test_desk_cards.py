@@ -16,6 +16,8 @@ from bot.desk.recall_plot import recall_plot
 from bot.desk.review import CARDS as REVIEW
 from bot.desk.review_queue import QueueEntry
 from core.feedback import ReviewItem
+from core.learning import AnswerFeedback
+from core.settings import Settings
 from core.types import (
     Adapter,
     Correction,
@@ -34,7 +36,11 @@ from core.types import (
 )
 from retrieval.articles import Article, ArticlePage, IndexedChunk
 from retrieval.jobs import Job
+from retrieval.options import SearchOptions
+from retrieval.search import Found
 from tests.builders import ANNA, make_passage
+from training.examples import ExampleCount
+from training.signals import Caps, weigh
 
 HOSTILE = """<img src=x onerror="window.ran = 1"><script>ran = 1</script>' ${1} {{7}} {% raw %}"""
 NOW = datetime(2026, 11, 26, tzinfo=UTC)
@@ -59,9 +65,11 @@ passage = make_passage(
 )
 correction = Correction(ID, ID, ANNA, False, HOSTILE, CorrectionStatus.PROPOSED, NOW, HOSTILE)
 dislike = Feedback(ID, ID, ANNA, Rating.DOWN, [HOSTILE], HOSTILE, NOW)
-entry = QueueEntry(
-    ReviewItem(turn, [passage], [dislike], [correction], Verdict.ANSWER_FINE, HOSTILE), 0, 1, 1, 1
+item = ReviewItem(turn, [passage], [dislike], [correction], Verdict.ANSWER_FINE, HOSTILE)
+answer = AnswerFeedback(
+    ID, ID, NOW, TurnStatus.COMPLETE, False, "0" * 64, turn.answer, (correction,)
 )
+entry = QueueEntry(item, weigh([answer], Caps(1, 1))[0], 0, 1, 1, 1)
 run = TrainingRun(
     ID, RunState.FITTING, HOSTILE, 2, 2, NOW, {"message": HOSTILE}, ID, HOSTILE, [HOSTILE],
     HOSTILE, NOW, NOW, None,
@@ -80,7 +88,15 @@ report = GateReport(False, [HOSTILE], figures)
 adapter = Adapter(ID, HOSTILE, 1, ID, HOSTILE, HOSTILE, HOSTILE, 8, NOW)
 deployment = Deployment(1, HOSTILE, DeploymentKind.PROMOTE, HOSTILE, HOSTILE, NOW)
 overview = LearningOverview(
-    HOSTILE, HOSTILE, NOW, 1, 1, [run], [adapter], {HOSTILE: False}, {HOSTILE}, [deployment]
+    HOSTILE,
+    HOSTILE,
+    NOW,
+    ExampleCount(1, 1),
+    [run],
+    [adapter],
+    {HOSTILE: False},
+    {HOSTILE},
+    [deployment],
 )
 article = Article(ID, HOSTILE, f"https://{HOSTILE}", HOSTILE, HOSTILE, 9, NOW)
 articles = ArticlePage([article], 0, 1, 1)
@@ -94,6 +110,7 @@ result = {
 }  # fmt: skip
 job = Job(ID, "ingest", {}, "running", {"path": HOSTILE}, result, HOSTILE, 1, NOW, NOW)
 miss = {"question": HOSTILE, "previous": HOSTILE, "rank": 2, "wanted": [HOSTILE], "found": ["a"]}
+OPTIONS = SearchOptions.of(Settings(_env_file=None))
 plot = recall_plot({HOSTILE: [0.4, 0.9]})
 
 CALLS = {
@@ -114,7 +131,7 @@ CALLS = {
         "article_table": (articles, HOSTILE),
         "ingest_card": (job, HOSTILE, attempts),
         "removal_question": (article,),
-        "tried_card": (HOSTILE, [passage], 0, True),
+        "tried_card": (HOSTILE, Found([passage], [None], False, HOSTILE), OPTIONS),
     },
     "learning": {
         "adapter_table": (overview,),
