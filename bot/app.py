@@ -49,12 +49,12 @@ from core.company import load_company
 from core.conversations import fail_stale_turns
 from core.db import Database
 from core.errors import DatabaseError, NotFound, RatchetError
-from core.people import audiences_of
 from core.secrets import given_by_environment, renew_exposed
 from core.settings import Settings, get_settings
 from core.vllm import VllmClient
 from retrieval.embed import get_embedder
 from retrieval.load import MAX_BYTES
+from retrieval.options import Scope
 
 __all__ = ["Services", "create_app", "make_services", "serve"]
 
@@ -136,7 +136,7 @@ def _surround(
         secret=secret,
         password_mark=password_mark(settings),
         company=services.company,
-        audiences=audiences_of(settings.audience),
+        audiences=Scope.of(settings).audiences,
         trusts_proxy=bool(settings.trusted_proxies),
     )
     app.add_middleware(

@@ -18,9 +18,9 @@ from bot.chat_view import (
     turn_ids_of,
 )
 from bot.feedback_panel import FeedbackPanel
-from bot.handlers import Update
 from bot.services import Services
 from bot.sidebar import Sidebar
+from bot.web.handlers import Update
 from core.company import load_company
 from core.errors import RatchetError
 

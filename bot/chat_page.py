@@ -11,8 +11,8 @@ import gradio as gr
 from bot.chat_layout import ChatLayout
 from bot.chat_stream import AnswerStreams, Asked
 from bot.chat_view import conversation_id
-from bot.handlers import EVENT, Update, handler, say, stream_handler
 from bot.services import Services
+from bot.web.handlers import EVENT, Update, handler, say, stream_handler
 from bot.web.people import address_of
 from core.conversations import load_turns
 from core.errors import InvalidInput, NotFound, RatchetError

@@ -14,9 +14,9 @@ from answering.generation import ANSWER_TIMEOUT_S
 from bot.chat import ChatEvent, Finished, Started, Token
 from bot.chat_layout import ChatLayout
 from bot.chat_view import Drawing
-from bot.handlers import Update, say
 from bot.services import Services
 from bot.web.admission import Ticket
+from bot.web.handlers import Update, say
 from core.conversations import count_streaming
 from core.errors import Busy, RatchetError
 

@@ -8,8 +8,8 @@ import gradio as gr
 
 from bot.chat_view import REASONS
 from bot.feedback import MAX_COMMENT_CHARS, MAX_CORRECTION_CHARS, correct, rate
-from bot.handlers import EVENT, Update, handler
 from bot.services import Services
+from bot.web.handlers import EVENT, Update, handler
 from bot.web.origin_mark import origin_of
 from core.errors import TurnNotFound
 from core.people import Permission, Person

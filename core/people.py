@@ -9,8 +9,6 @@ from uuid import UUID
 
 from core.errors import NotAllowed
 
-EVERYONE = "everyone"  # the audience of what all may read
-
 
 class Role(StrEnum):
     """What somebody is to the company."""
@@ -66,13 +64,3 @@ class Person:
         """
         if not self.may(permission):
             raise NotAllowed(f"you may not {permission}; sign in as somebody who may")
-
-
-def audiences_of(own: str) -> tuple[str, ...]:
-    """
-    Return the audiences of somebody whom a chat for the audience `own` serves.
-
-    >>> audiences_of("staff"), audiences_of("everyone")
-    (('everyone', 'staff'), ('everyone',))
-    """
-    return tuple(dict.fromkeys((EVERYONE, own)))

@@ -8,8 +8,8 @@ from starlette.requests import Request
 from bot.web.people import PERSON_KEY
 from core.conversations import create_conversation, finish_turn, start_turn
 from core.feedback import record_rating
-from core.people import EVERYONE, Person, Role
-from core.types import Passage, Rating, TurnStatus
+from core.people import Person, Role
+from core.types import EVERYONE, Passage, Rating, TurnStatus
 
 ANNA = UUID("00000000-0000-0000-0000-00000000000a")
 BEN = UUID("00000000-0000-0000-0000-00000000000b")

@@ -11,8 +11,8 @@ from psycopg import Connection
 from bot.desk.cards import PLAIN, load_cards, short_name
 from bot.desk.jobs import POLL_S, is_open, newest_jobs
 from bot.desk.uploads import keep_uploads
-from bot.handlers import EVENT, Update, handler
 from bot.services import Services
+from bot.web.handlers import EVENT, Update, handler
 from core import audit
 from core.audit import Action
 from core.errors import InvalidInput

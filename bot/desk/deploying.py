@@ -9,8 +9,8 @@ import gradio as gr
 from bot.desk.cards import PLAIN, load_cards
 from bot.desk.learning_overview import LearningOverview
 from bot.desk.words import model_name
-from bot.handlers import EVENT, Update, handler
 from bot.services import Services
+from bot.web.handlers import EVENT, Update, handler
 from core.errors import InvalidInput
 from core.learning import gate_report_of, get_adapter, live_adapter, previous_live
 from core.people import Permission, Person

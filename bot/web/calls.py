@@ -13,7 +13,7 @@ from typing import Any, NoReturn
 
 import gradio as gr
 
-from bot.handlers import permission_of
+from bot.web.handlers import permission_of
 from core.errors import InvalidInput
 
 SESSION_HASH = re.compile(r"[a-z0-9]{1,40}")

@@ -2,7 +2,7 @@
 The written policy: who may use which route of the app.
 
 The guard lets nothing else through. What a function of the pages needs stands at the function
-(see `bot.handlers`). tests/attack/test_policy.py walks the app's real routes and functions and
+(see `bot.web.handlers`). tests/attack/test_policy.py walks the app's real routes and functions and
 fails when a route has no line here.
 """
 

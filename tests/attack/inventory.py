@@ -7,8 +7,8 @@ from pathlib import Path
 from starlette.routing import Mount
 
 from bot.app import create_app
-from bot.handlers import permission_of
 from bot.web.calls import function_name
+from bot.web.handlers import permission_of
 from core.settings import Settings
 
 

@@ -4,7 +4,7 @@ import gradio as gr
 import pytest
 from gradio.helpers import special_args
 
-from bot.handlers import handler, permission_of, stream_handler
+from bot.web.handlers import handler, permission_of, stream_handler
 from bot.web.people import person_of
 from core.errors import InvalidInput, NotAllowed
 from core.people import PERMISSIONS, Permission, Role
