@@ -16,12 +16,13 @@ from unittest.mock import patch
 import psutil
 
 from answering.prompt import build_messages
-from answering.tokens import ModelTokenizer
+from answering.scoring import holds_facts
+from answering.tokens import get_tokenizer
 from bench.report import Row, at_most
 from core.company import GoldenQuestion, load_company, read_golden
 from core.settings import Settings
 from core.types import Passage
-from examples.customers import Preference, corrected, holds_facts
+from examples.customers import Preference, corrected
 from retrieval.chunk import split
 from retrieval.formats import parse_bytes
 from retrieval.load import read_bytes
@@ -111,7 +112,7 @@ class Watcher:
 
 def pairs(settings: Settings) -> list[dict[str, Any]]:
     """Return pairs like the demo's: a question, a right and a wrong answer."""
-    count = ModelTokenizer(settings.model).count_text
+    count = get_tokenizer(settings.model).count_text
     articles = sorted(load_company(settings.company).articles.iterdir())
     passages = {path.name: _passages(path, count) for path in articles}
     every = [passage for those in passages.values() for passage in those]

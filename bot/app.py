@@ -20,7 +20,7 @@ from starlette.middleware.cors import CORSMiddleware
 from starlette.middleware.sessions import SessionMiddleware
 
 from answering.generation import ANSWER_TIMEOUT_S
-from answering.tokens import ModelTokenizer
+from answering.plan import Planner
 from bot.chat import ChatService
 from bot.chat_page import build_chat_page
 from bot.desk import build_desk
@@ -71,7 +71,7 @@ def make_services(settings: Settings) -> Services:
         settings=settings,
         database=database,
         embedder=embedder,
-        chat=ChatService(settings, database, embedder, ModelTokenizer(settings.model)),
+        chat=ChatService(Planner.of(settings, database)),
         vllm=VllmClient(settings.vllm_base_url, settings.vllm_key),
         password=PasswordCheck(settings),
         meter=Meter(settings),

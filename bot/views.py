@@ -79,7 +79,7 @@ def _whole(document: StoredDocument, passage: str) -> tuple[str, bool]:
 
 def _source(seen: Passage, whole: StoredDocument | None, note: str) -> str:
     """Return the article with the passage marked; the bare passage when it is gone from there."""
-    place = f'<p class="source-place">Source {seen.rank} · {escape(_place(seen))}</p>'
+    place = f'<p class="source-place">Source {seen.rank} · {escape(seen.place)}</p>'
     if whole is None:
         return place + _alone(seen, note)
     body, found = _whole(whole, seen.body)
@@ -94,7 +94,3 @@ def _alone(seen: Passage, note: str) -> str:
         f'<p class="note">{escape(note)}</p>'
         f'<blockquote class="passage" id="passage">{prose(seen.body)}</blockquote>'
     )
-
-
-def _place(seen: Passage) -> str:
-    return f"{seen.title} › {seen.heading}" if seen.heading else seen.title

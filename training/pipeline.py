@@ -20,8 +20,9 @@ from core.errors import DatabaseError, LeaseLost, ModelUnavailable, RatchetError
 from core.settings import Settings
 from core.types import Adapter, RunState, TrainingRun, TrainingStep
 from retrieval.load import storable_text
-from training import child, dataset, deploy, gate, registry, trial
+from training import child, dataset, deploy, registry
 from training.examples import load_examples
+from training.gate import replay, rules
 from training.lease import HeldLease
 from training.objectives import DPO
 from training.signals import Caps
@@ -187,7 +188,7 @@ def _gate(work: Work, adapter: Adapter, frozen: dataset.FrozenDataset) -> str | 
         if live is not None:
             deploy.reconcile(work.db, work.settings)
         deploy.ensure_loaded(vllm, adapter.name, adapter.path)
-        evidence = trial.measure(
+        evidence = replay.measure(
             work.db,
             work.settings,
             vllm,
@@ -197,7 +198,7 @@ def _gate(work: Work, adapter: Adapter, frozen: dataset.FrozenDataset) -> str | 
             objective=DPO,
             on_progress=work.say,
         )
-    report = gate.decide(evidence)
+    report = rules.decide(evidence)
     with work.db.connect() as conn:
         learning.advance_run(conn, work.run.id, work.lease.token, RunState.GATING)
         learning.insert_gate_report(conn, work.run.id, adapter.name, live, report)

@@ -19,7 +19,7 @@ HERE = Path(__file__).parent
 
 
 def build_desk(services: Services) -> gr.Blocks:
-    """Return the desk; each handler asks again who calls it (see `bot.handlers`)."""
+    """Return the desk; each handler asks again who calls it (see `bot.web.handlers`)."""
     style = (HERE / "desk.css").read_text(encoding="utf-8")
     keys = (HERE / "keys.js").read_text(encoding="utf-8")
     with gr.Blocks(title=f"Desk · {services.company}", analytics_enabled=False) as desk:

@@ -12,8 +12,8 @@ from psycopg import Connection
 from bot.desk.bringing_in import BringingIn
 from bot.desk.cards import PLAIN, load_cards, say_in_line, status_line
 from bot.desk.uploads import forget_upload
-from bot.handlers import EVENT, Update, handler
 from bot.services import Services
+from bot.web.handlers import EVENT, Update, handler
 from core import audit
 from core.audit import Action
 from core.errors import InvalidInput

@@ -14,8 +14,8 @@ from bot.desk import words
 from bot.desk.cards import PLAIN, load_cards, moment, status_line
 from bot.desk.deploying import Deploying, DeploymentChoices, UnconfirmedDeployment
 from bot.desk.learning_overview import fingerprint, load_overview
-from bot.handlers import EVENT, Update, handler
 from bot.services import Services
+from bot.web.handlers import EVENT, Update, handler
 from core import audit
 from core.audit import Action
 from core.errors import InvalidInput, RatchetError

@@ -13,8 +13,8 @@ from bot.desk import words
 from bot.desk.cards import PLAIN, load_cards, moment, say_in_line, short_name, status_line
 from bot.desk.jobs import POLL_S, get_job, is_open, newest_jobs
 from bot.desk.recall_plot import recall_plot
-from bot.handlers import EVENT, Update, handler
 from bot.services import Services
+from bot.web.handlers import EVENT, Update, handler
 from core import audit
 from core.audit import Action
 from core.conversations import questions_of

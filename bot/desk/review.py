@@ -11,13 +11,13 @@ from bot.desk.cards import PLAIN, load_cards, status_line
 from bot.desk.review_queue import (
     QueueEntry,
     ReviewCursor,
-    cited_ranks,
     find_entry,
 )
-from bot.handlers import EVENT, Update, handler
 from bot.services import Services
+from bot.web.handlers import EVENT, Update, handler
 from core import audit
 from core.audit import Action
+from core.citations import cited_numbers
 from core.errors import InvalidInput
 from core.feedback import add_correction, decide_correction, record_review
 from core.people import Permission, Person
@@ -26,7 +26,7 @@ from core.types import Correction, CorrectionStatus, Verdict
 from training.signals import MAX_ANSWER_CHARS, Caps
 
 MAX_NOTE_CHARS = 2000
-CARDS = load_cards("review", cited_ranks=cited_ranks)
+CARDS = load_cards("review", cited_numbers=cited_numbers)
 
 
 class ReviewPage:

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import re
 from dataclasses import dataclass
 from typing import Any
 from uuid import UUID
@@ -11,12 +10,6 @@ from psycopg import Connection
 
 from core.feedback import ReviewItem, disliked_turns
 from training.signals import AnswerSignals, Caps, load_signals_of
-
-CITATION = re.compile(r"\[(\d+)\]")
-
-
-def cited_ranks(answer: str) -> set[int]:
-    return {int(number) for number in CITATION.findall(answer)}
 
 
 @dataclass(frozen=True, slots=True)

@@ -20,7 +20,7 @@ from core import feedback, learning
 from core.audit import Action, list_entries
 from core.company import GoldenQuestion
 from core.errors import NotFound
-from core.people import EVERYONE, Person, Role
+from core.people import Person, Role
 from core.settings import ROOT, Settings
 from core.types import CorrectionStatus, DeploymentKind, Rating, RunState
 from examples.admin import Rated, review
@@ -33,7 +33,7 @@ from training.examples import ExampleCount, count_examples, load_examples
 from training.signals import Caps, load_signals
 
 MALLORY = uuid4()
-OPERATOR = Person(ADMIN, "admin", frozenset({Role.ADMIN}), (EVERYONE,))
+OPERATOR = Person(ADMIN, "admin", frozenset({Role.ADMIN}), ())
 CAPS = Caps(per_rater=50, per_address=200)
 
 

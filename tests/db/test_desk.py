@@ -14,7 +14,7 @@ from bot.desk.knowledge import ArticleSelection
 from bot.desk.learning import LearningView
 from bot.desk.learning_overview import fingerprint
 from bot.desk.review_queue import ReviewCursor, find_entry
-from bot.handlers import permission_of
+from bot.web.handlers import permission_of
 from core.audit import list_entries
 from core.feedback import add_correction, decide_correction, record_review
 from core.learning import eject_rater, request_run

@@ -119,7 +119,6 @@ CALLS = {
         "figures": ([(HOSTILE, HOSTILE)],),
         "paging_line": (HOSTILE, HOSTILE),
         "pill": (HOSTILE, HOSTILE),
-        "place": (passage,),
         "reasons": (HOSTILE, [HOSTILE]),
         "status": (HOSTILE,),
         "written": (HOSTILE,),
