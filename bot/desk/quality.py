@@ -19,10 +19,10 @@ from core import audit
 from core.audit import Action
 from core.conversations import questions_of
 from core.errors import InvalidInput
+from core.jobs import Job, request_job
 from core.people import Permission, Person
 from retrieval.adoption import current_options
 from retrieval.articles import articles_by_uri
-from retrieval.jobs import Job, request_job
 from retrieval.options import SearchOptions, parse_figures
 
 CARDS = load_cards("quality")

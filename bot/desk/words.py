@@ -39,6 +39,7 @@ RUN_STATES: dict[RunState, tuple[str, str]] = {
     RunState.PROMOTED: ("Promoted", "good"),
     RunState.REJECTED: ("Rejected", "bad"),
     RunState.FAILED: ("Failed", "bad"),
+    RunState.CANCELLED: ("Cancelled", "bad"),
 }
 
 JOB_STATES: dict[str, tuple[str, str]] = {
@@ -46,6 +47,7 @@ JOB_STATES: dict[str, tuple[str, str]] = {
     "running": ("At work", "busy"),
     "done": ("Done", "good"),
     "failed": ("Failed", "bad"),
+    "cancelled": ("Cancelled", "bad"),
 }
 
 INGEST_COUNTS: dict[str, str] = {
@@ -80,10 +82,10 @@ SHORT_METRICS: dict[str, str] = {
 }
 
 ATTEMPT_OUTCOMES: dict[str, str] = {
-    "promoted": "Promoted",
-    "rejected": "Rejected",
+    "done": "Carried out",
     "failed": "Failed",
-    "queued": "Broke off; tried again",
+    "retried": "Broke off; tried again",
+    "cancelled": "Cancelled",
     "lost": "Its worker vanished",
 }
 

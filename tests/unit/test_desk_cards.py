@@ -16,6 +16,7 @@ from bot.desk.recall_plot import recall_plot
 from bot.desk.review import CARDS as REVIEW
 from bot.desk.review_queue import QueueEntry
 from core.feedback import ReviewItem
+from core.jobs import Job, JobAttempt, JobState
 from core.learning import AnswerFeedback
 from core.settings import Settings
 from core.types import (
@@ -28,14 +29,12 @@ from core.types import (
     GateReport,
     Rating,
     RunState,
-    TrainingAttempt,
     TrainingRun,
     Turn,
     TurnStatus,
     Verdict,
 )
 from retrieval.articles import Article, ArticlePage, IndexedChunk
-from retrieval.jobs import Job
 from retrieval.options import SearchOptions
 from retrieval.search import Found
 from tests.builders import ANNA, make_passage
@@ -71,10 +70,10 @@ answer = AnswerFeedback(
 )
 entry = QueueEntry(item, weigh([answer], Caps(1, 1))[0], 0, 1, 1, 1)
 run = TrainingRun(
-    ID, RunState.FITTING, HOSTILE, 2, 2, NOW, {"message": HOSTILE}, ID, HOSTILE, [HOSTILE],
-    HOSTILE, NOW, NOW, None,
+    ID, RunState.FITTING, HOSTILE, 2, {"message": HOSTILE}, ID, HOSTILE, [HOSTILE], HOSTILE,
+    NOW, NOW, None,
 )  # fmt: skip
-attempts = [TrainingAttempt(n, NOW, NOW, HOSTILE, HOSTILE) for n in (1, 2)]
+attempts = [JobAttempt(n, NOW, NOW, HOSTILE, HOSTILE) for n in (1, 2)]
 names = (
     "heldout_pairs", "heldout_wins", "heldout_win_rate", "heldout_win_rate_low",
     "heldout_win_rate_high", "heldout_margin_gain_nats", "golden_questions", "answers",
@@ -108,7 +107,10 @@ result = {
     "n_queries": 3, "unknown": [HOSTILE], "final": "text", "legs": {"text": leg},
     "against": {"verdict": HOSTILE, "final": "text", "legs": {"text": leg}, "differences": leg},
 }  # fmt: skip
-job = Job(ID, "ingest", {}, "running", {"path": HOSTILE}, result, HOSTILE, 1, NOW, NOW)
+job = Job(
+    ID, "ingest", None, {}, JobState.RUNNING, True, "", {}, {"path": HOSTILE}, result, HOSTILE, 1, 1,
+    NOW, NOW, HOSTILE, NOW, NOW, None,
+)  # fmt: skip
 miss = {"question": HOSTILE, "previous": HOSTILE, "rank": 2, "wanted": [HOSTILE], "found": ["a"]}
 OPTIONS = SearchOptions.of(Settings(_env_file=None))
 plot = recall_plot({HOSTILE: [0.4, 0.9]})
