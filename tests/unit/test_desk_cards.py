@@ -108,7 +108,8 @@ result = {
     "against": {"verdict": HOSTILE, "final": "text", "legs": {"text": leg}, "differences": leg},
 }  # fmt: skip
 job = Job(
-    ID, "ingest", None, {}, JobState.RUNNING, True, "", {}, {"path": HOSTILE}, result, HOSTILE, 1, 1,
+    ID, "ingest", None, {}, JobState.RUNNING, True, "", {}, {"path": HOSTILE}, result, HOSTILE, 1,
+    1,
     NOW, NOW, HOSTILE, NOW, NOW, None,
 )  # fmt: skip
 miss = {"question": HOSTILE, "previous": HOSTILE, "rank": 2, "wanted": [HOSTILE], "found": ["a"]}
