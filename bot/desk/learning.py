@@ -17,9 +17,9 @@ from bot.desk.learning_overview import fingerprint, load_overview
 from bot.services import Services
 from bot.web.handlers import EVENT, Update, handler
 from core import audit
+from core.attempts import list_attempts
 from core.audit import Action
 from core.errors import InvalidInput, RatchetError
-from core.jobs import list_attempts
 from core.learning import (
     gate_report_of,
     get_run,

@@ -17,10 +17,11 @@ from bot.desk.review_queue import ReviewCursor, find_entry
 from bot.desk.words import model_name
 from bot.feedback import correct, rate
 from core import feedback, learning
+from core.attempts import Outcome
 from core.audit import Action, list_entries
 from core.company import GoldenQuestion
 from core.errors import NotFound
-from core.jobs import Outcome, end_attempt
+from core.jobs import end_attempt
 from core.people import Person, Role
 from core.settings import ROOT, Settings
 from core.types import CorrectionStatus, DeploymentKind, Rating, RunState

@@ -4,9 +4,10 @@ import numpy as np
 import pytest
 
 from bot.desk.jobs import get_job, is_open, newest_jobs
+from core.attempts import Outcome
 from core.conversations import questions_of
 from core.errors import NotFound
-from core.jobs import Outcome, end_attempt, request_job
+from core.jobs import end_attempt, request_job
 from retrieval.articles import PAGE_SIZE, article_chunks, find_articles, get_article
 from retrieval.chunk import Chunk
 from retrieval.load import LoadedDocument

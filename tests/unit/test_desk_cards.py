@@ -15,8 +15,9 @@ from bot.desk.quality import CARDS as QUALITY
 from bot.desk.recall_plot import recall_plot
 from bot.desk.review import CARDS as REVIEW
 from bot.desk.review_queue import QueueEntry
+from core.attempts import JobAttempt
 from core.feedback import ReviewItem
-from core.jobs import Job, JobAttempt, JobState
+from core.jobs import Job, JobState
 from core.learning import AnswerFeedback
 from core.settings import Settings
 from core.types import (
