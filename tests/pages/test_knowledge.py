@@ -8,8 +8,8 @@ import httpx
 import pytest
 from playwright.sync_api import expect
 
-from bot.desk.articles import find_articles
 from core.jobs import list_jobs, request_job
+from retrieval.articles import find_articles
 from retrieval.embed import get_embedder
 from retrieval.ingest import ingest
 from tests.web import sign_in
