@@ -22,12 +22,13 @@ from answering.plan import PromptBuilder
 from bench.corpus import scratch_database
 from bench.report import Row, at_most
 from core import learning
+from core.base_model import identify
 from core.db import Database
 from core.jsonl import read_own_jsonl
 from core.settings import Settings
 from core.types import Message
 from core.vllm import ADAPTED_MODULES, BASE, open_http
-from training import deploy, registry
+from training import deploy, promotion, registry
 from training.adapter_config import CONFIG_FILE
 from training.adapter_weights import WEIGHTS_FILE
 
@@ -94,7 +95,7 @@ def _streams(db: Database, settings: Settings, prompts: list[list[Message]]) -> 
         with open_http(settings.vllm_base_url, settings.vllm_key, timeout_s=60) as http:
             while not stop.is_set():
                 with db.connect() as conn:
-                    model = learning.live_adapter(conn) or BASE
+                    model = learning.serving(conn, identify(settings.model)).adapter or BASE
                 number = next(turn)
                 prompt = prompts[number % len(prompts)]
                 n_tokens = ANSWER_TOKENS[number % len(ANSWER_TOKENS)]
@@ -153,7 +154,8 @@ def _swap(db: Database, settings: Settings, prompt: list[Message], seed: int) ->
     start_s = time.perf_counter()
     with db.connect() as conn:
         adapter = registry.register(conn, settings, saved, None)
-    deploy.promote(db, settings, adapter.name, actor="bench")
+        promotion.request_promotion(conn, settings, adapter.name, actor="bench", overrule=True)
+    deploy.bring(db, settings)
     with open_http(settings.vllm_base_url, settings.vllm_key, timeout_s=60) as http:
         promoted_s = time.perf_counter() - start_s
         return promoted_s + _stream(http, adapter.name, prompt, ANSWER_TOKENS[0])[0]

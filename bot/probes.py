@@ -11,11 +11,12 @@ from fastapi import APIRouter, Request
 from fastapi.responses import JSONResponse, PlainTextResponse, Response
 
 from bot.services import Services
+from core.base_model import BaseModel, identify
 from core.conversations import count_turns
 from core.db import Database
 from core.errors import DatabaseUnavailable, NotFound
 from core.feedback import count_ratings
-from core.learning import live_adapter
+from core.learning import serving
 
 KEPT_S = 1.0  # a look at both services costs; however many ask, there is one a second
 
@@ -54,7 +55,8 @@ def probe_routes(services: Services) -> APIRouter:
         if not token or not hmac.compare_digest(given.encode(), f"Bearer {token}".encode()):
             raise NotFound("there is no such page")
         return PlainTextResponse(
-            _exposition(services.database), media_type="text/plain; version=0.0.4"
+            _exposition(services.database, identify(services.settings.model)),
+            media_type="text/plain; version=0.0.4",
         )
 
     return routes
@@ -69,10 +71,11 @@ def _answers(database: Database) -> bool:
     return True
 
 
-def _exposition(database: Database) -> str:
+def _exposition(database: Database, base: BaseModel) -> str:
     """Return the figures in Prometheus' text format; they are read from Postgres each time."""
     with database.connect() as conn:
-        turns, ratings, live = count_turns(conn), count_ratings(conn), live_adapter(conn)
+        turns, ratings = count_turns(conn), count_ratings(conn)
+        live = serving(conn, base).adapter
     lines = ["# HELP ratchet_turns Answers by how they ended.", "# TYPE ratchet_turns gauge"]
     lines += [f'ratchet_turns{{status="{status}"}} {n}' for status, n in turns.items()]
     lines += ["# HELP ratchet_thumbs Current thumbs.", "# TYPE ratchet_thumbs gauge"]

@@ -12,6 +12,7 @@ from psycopg import Connection
 from answering.generation import Generation
 from answering.prompt import PROMPT_VERSION, build_messages, clean_question, is_small_talk
 from answering.tokens import ModelTokenizer
+from core.base_model import identify
 from core.conversations import (
     create_conversation,
     finish_turn,
@@ -21,7 +22,7 @@ from core.conversations import (
 )
 from core.db import Database
 from core.errors import ConfigurationError, InvalidInput, ModelUnavailable
-from core.learning import live_adapter
+from core.learning import serving
 from core.settings import Settings
 from core.types import Message, Passage, Turn, TurnStatus
 from retrieval.embed import Embedder
@@ -145,7 +146,10 @@ class TurnStore:
     def _now(self, owner_id: UUID, conversation_id: UUID | None) -> tuple[list[Turn], str | None]:
         with self.db.connect() as conn:
             turns = load_turns(conn, conversation_id, owner_id) if conversation_id else []
-            return turns, live_adapter(conn)
+            return turns, self._serving(conn)
+
+    def _serving(self, conn: Connection[Any]) -> str | None:
+        return serving(conn, identify(self.settings.model)).adapter
 
     def _search(self, question: str, history: list[Message]) -> list[Passage]:
         return search(
@@ -164,7 +168,7 @@ class TurnStore:
             ModelUnavailable: It is the same one: vLLM has restarted and does not have it yet.
         """
         with self.db.connect() as conn:
-            adapter = live_adapter(conn)
+            adapter = self._serving(conn)
             if adapter == draft.turn.adapter:
                 raise ModelUnavailable("the assistant is starting; please try again in a moment")
             reassign_turn(conn, draft.turn.id, adapter)

@@ -15,19 +15,19 @@ from billiard.exceptions import SoftTimeLimitExceeded
 from psycopg import Connection
 
 from core import learning
+from core.base_model import identify
 from core.db import Database
 from core.errors import DatabaseUnavailable, LeaseLost, ModelUnavailable, RatchetError
 from core.settings import Settings
-from core.types import Adapter, RunState, TrainingRun, TrainingStep
+from core.types import Adapter, Deployment, RunState, TrainingRun, TrainingStep
 from retrieval.load import storable_text
-from training import child, dataset, deploy, gate, registry, trial
+from training import child, dataset, deploy, gate, promotion, registry, trial
 from training.lease import HeldLease
 from training.pairs import build_pairs
 from training.recipe import DPO
 
 log = logging.getLogger(__name__)
 
-VLLM_WAIT_S = 180.0  # a restart of the server takes up to a minute
 MAX_REASON_CHARS = 500
 ACTOR = "trainer"
 TRANSIENT = (ModelUnavailable, DatabaseUnavailable, child.TrainerKilled)
@@ -95,7 +95,7 @@ def _carry_out(work: Work) -> RunState:
         _learn(work)
     except Rejected as why:
         return _end(work, RunState.REJECTED, reasons=why.reasons, error="")
-    except deploy.Tainted as why_not:
+    except promotion.NotPromotable as why_not:
         return _end(work, RunState.REJECTED, reasons=[str(why_not)], error="")
     except LeaseLost:
         raise
@@ -117,8 +117,8 @@ def _learn(work: Work) -> None:
     frozen = _freeze(work)
     adapter_files = _fit(work, frozen)
     adapter = _register(work, adapter_files)
-    baseline = _gate(work, adapter, frozen)
-    _deploy(work, adapter, baseline)
+    _gate(work, adapter, frozen)
+    _deploy(work, adapter)
 
 
 def _freeze(work: Work) -> dataset.FrozenDataset:
@@ -177,16 +177,16 @@ def _register(work: Work, files: Path) -> Adapter:
     return adapter
 
 
-def _gate(work: Work, adapter: Adapter, frozen: dataset.FrozenDataset) -> str | None:
-    """Compare with what is live, and return its name."""
+def _gate(work: Work, adapter: Adapter, frozen: dataset.FrozenDataset) -> None:
+    """Compare with what answers now."""
     with work.db.connect() as conn:
-        deploy.refuse_tainted(conn, adapter.name)
-        live = learning.live_adapter(conn)
+        promotion.refuse_tainted(conn, adapter.name)
+        live = learning.serving(conn, identify(work.settings.model)).adapter
     with closing(deploy.client(work.settings)) as vllm:
         work.say("waiting for the model server")
-        deploy.wait_until_healthy(vllm, VLLM_WAIT_S, work.lease.check)
+        deploy.wait_until_healthy(vllm, deploy.GIVE_UP_AFTER_S, work.lease.check)
         if live is not None:
-            deploy.reconcile(work.db, work.settings)
+            deploy.bring(work.db, work.settings)
         deploy.ensure_loaded(vllm, adapter.name, adapter.path)
         evidence = trial.measure(
             work.db,
@@ -203,24 +203,38 @@ def _gate(work: Work, adapter: Adapter, frozen: dataset.FrozenDataset) -> str | 
         learning.insert_gate_report(conn, work.run.id, adapter.name, live, report)
     if not report.passed:
         raise Rejected(report.reasons)
-    return live
 
 
-def _deploy(work: Work, adapter: Adapter, baseline: str | None) -> None:
-    def end_run(conn: Connection[Any]) -> None:
-        if learning.live_adapter(conn) != baseline:
-            raise Rejected(["another model went live during the comparison; train again"])
+def _deploy(work: Work, adapter: Adapter) -> None:
+    """Ask for it to go live, and bring the model servers there."""
+    work.enter(RunState.DEPLOYING, f"making {adapter.name} live")
+    with closing(deploy.client(work.settings)) as vllm:
+        deploy.wait_until_healthy(vllm, deploy.GIVE_UP_AFTER_S, work.lease.check)
+    with work.db.connect() as conn:
+        is_live = learning.live_adapter(conn) == adapter.name  # an attempt before came that far
+        row = None if is_live else _request_promotion(work, conn, adapter.name)
+    if row is not None:
+        _bring_live(work, row.id)
+    with work.db.connect() as conn:
         learning.advance_run(conn, work.run.id, work.lease.token, RunState.PROMOTED, error="")
 
-    work.enter(RunState.DEPLOYING, f"making {adapter.name} live")
-    deploy.promote(
-        work.db,
-        work.settings,
-        adapter.name,
-        actor=ACTOR,
-        reason=f"run {work.run.id} passed the gate",
-        with_row=end_run,
-    )
+
+def _request_promotion(work: Work, conn: Connection[Any], name: str) -> Deployment:
+    reason = f"run {work.run.id} passed the gate"
+    return promotion.request_promotion_by_run(conn, work.settings, name, actor=ACTOR, reason=reason)
+
+
+def _bring_live(work: Work, deployment_id: int) -> None:
+    def bring() -> None:
+        work.lease.check()
+        deploy.bring(work.db, work.settings)
+
+    try:
+        deploy.wait_until_live(work.db, deployment_id, deploy.GIVE_UP_AFTER_S, bring)
+    except ModelUnavailable as exc:  # the next attempt asks again
+        with work.db.connect() as conn:
+            learning.fail_deployment(conn, deployment_id, str(exc))
+        raise
 
 
 def _end(
@@ -230,5 +244,5 @@ def _end(
     told = None if reasons is None else [storable_text(reason) for reason in reasons]
     with work.db.connect() as conn:
         learning.advance_run(conn, work.run.id, work.lease.token, state, reasons=told, error=why)
-    deploy.reconcile(work.db, work.settings)  # a rejected candidate need not stay loaded
+    deploy.bring(work.db, work.settings)  # a rejected candidate need not stay loaded
     return state

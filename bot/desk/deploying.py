@@ -12,10 +12,12 @@ from bot.desk.standing import Standing
 from bot.desk.words import model_name
 from bot.door import QUIET, Update, forgiving
 from bot.services import Services
+from core.base_model import identify
 from core.errors import InvalidInput
-from core.learning import gate_report_of, get_adapter, live_adapter, previous_live
+from core.learning import live_adapter, previous_live
 from core.types import DeploymentKind
-from training import deploy
+from core.vllm import BASE
+from training import promotion
 
 ACTOR, REASON = "admin", "from the desk"  # in the deployment log
 
@@ -35,13 +37,16 @@ class Offered:
 
     live: str | None
     before: str | None
-    adapters: tuple[str, ...]
+    models: tuple[str, ...]  # that can go live: adapters, and the base model
 
     @classmethod
     def of(cls, now: Standing) -> Offered:
         """Return what can be chosen where learning stands so."""
         names = (adapter.name for adapter in now.adapters)
-        return cls(now.live, now.before, tuple(name for name in names if name not in now.tainted))
+        clean = tuple(name for name in names if name not in now.tainted)
+        return cls(
+            now.live.resting or now.live.adapter, now.before, (*clean, BASE) if clean else ()
+        )
 
 
 class Deploying:
@@ -81,15 +86,10 @@ class Deploying:
         if not name:
             raise InvalidInput("choose an adapter to promote")
         with self.database.connect() as conn:
-            adapter = get_adapter(conn, name)
-            report = gate_report_of(conn, adapter.run_id) if adapter.run_id else None
+            base = identify(self.settings.model)
+            doubts = promotion.gate_doubts(conn, base, name) if name != BASE else []
             live = live_adapter(conn)
-        warning = (
-            "<p class='why bad'>The gate rejected this adapter: "
-            f"{text('; '.join(report.reasons))}</p>"
-            if report is not None and not report.passed
-            else ""
-        )
+        warning = "".join(f"<p class='why bad'>Mind: {text(doubt)}.</p>" for doubt in doubts)
         return self._ask(Pending(DeploymentKind.PROMOTE, name, live), warning)
 
     @forgiving
@@ -97,7 +97,8 @@ class Deploying:
         """Say what a rollback would bring back."""
         require_desk(request)
         with self.database.connect() as conn:
-            live, before = live_adapter(conn), previous_live(conn)
+            live = live_adapter(conn)
+            before = previous_live(conn, identify(self.settings.model))
         if live == before:
             raise InvalidInput("nothing was live before; there is nothing to roll back to")
         return self._ask(Pending(DeploymentKind.ROLLBACK, before, live), "")
@@ -114,30 +115,38 @@ class Deploying:
 
         Raises:
             InvalidInput: Nothing was asked, or another adapter went live since the question.
-            RatchetError: The adapter could not be loaded; the live one stays.
+            RatchetError: The rules of promotion forbid it; what is live stays.
         """
         if pending.kind is None:
             raise InvalidInput("nothing to confirm; choose promote or roll back first")
         with self.database.connect() as conn:
             live = live_adapter(conn)
-        if live != pending.live:
-            raise InvalidInput(f"{model_name(live)} went live meanwhile; look again, then repeat")
-        if pending.kind is DeploymentKind.ROLLBACK:
-            row = deploy.rollback(self.database, self.settings, actor=ACTOR, reason=REASON)
-        elif pending.adapter is not None:
-            row = deploy.promote(
-                self.database, self.settings, pending.adapter, actor=ACTOR, reason=REASON
+            if live != pending.live:
+                raise InvalidInput(
+                    f"{model_name(live)} went live meanwhile; look again, then repeat"
+                )
+            if pending.kind is DeploymentKind.ROLLBACK:
+                row = promotion.request_rollback(conn, self.settings, actor=ACTOR, reason=REASON)
+                return f"Done: {model_name(row.adapter_name)} is live."
+            # The question said what the gate has against it; a yes overrules that.
+            row = promotion.request_promotion(
+                conn,
+                self.settings,
+                pending.adapter or BASE,
+                actor=ACTOR,
+                reason=REASON,
+                overrule=True,
             )
-        else:
-            raise InvalidInput("choose an adapter to promote")
-        return f"Done: {model_name(row.adapter_name)} is live."
+        name = model_name(row.adapter_name)
+        return f"{name} goes live as soon as the model server has it; the log below says when."
 
     def offer(self, offered: Offered) -> Update:
         """Return what can be promoted and rolled back to now; an open question is closed."""
-        names = [name for name in offered.adapters if name != offered.live]
+        names = [name for name in offered.models if name != (offered.live or BASE)]
+        choices = [(model_name(None) if name == BASE else name, name) for name in names]
         return {
-            self.choices: gr.Row(visible=bool(offered.adapters)),
-            self.candidate: gr.Dropdown(names, value=names[0] if names else None),
+            self.choices: gr.Row(visible=bool(offered.models)),
+            self.candidate: gr.Dropdown(choices, value=names[0] if names else None),
             self.rollback: gr.Button(
                 f"Roll back to {model_name(offered.before)} …",
                 interactive=offered.live != offered.before,
@@ -146,7 +155,8 @@ class Deploying:
         }
 
     def _ask(self, pending: Pending, warning: str) -> Update:
-        to, now = model_name(pending.adapter), model_name(pending.live)
+        wanted = None if pending.adapter == BASE else pending.adapter
+        to, now = model_name(wanted), model_name(pending.live)
         return {
             self.pending: pending,
             self.question: gr.Column(visible=True),

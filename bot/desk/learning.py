@@ -20,6 +20,7 @@ from bot.services import Services
 from bot.web.people import ADMIN, require_admin
 from core import audit
 from core.audit import Action
+from core.base_model import identify
 from core.errors import InvalidInput, RatchetError
 from core.learning import (
     gate_report_of,
@@ -49,6 +50,7 @@ class LearningPage:
     def __init__(self, services: Services) -> None:
         self.database = services.database
         settings = services.settings
+        self.base = identify(settings.model)
         self.caps = settings.max_pairs_per_rater, settings.max_pairs_per_address
         self._lay_out(services)
         self._wire()
@@ -118,7 +120,7 @@ class LearningPage:
 
     @forgiving
     def carry_out(self, seen: Seen, pending: Pending, request: gr.Request) -> Update:
-        """Switch to what was confirmed, then show the log with the new row."""
+        """Write what was confirmed, then show the log with the new row."""
         require_desk(request)
         said = self.deploying.carry_out(pending)
         with self.database.connect() as conn:
@@ -145,16 +147,16 @@ class LearningPage:
 
     def _everything(self, conn: Connection[Any], seen: Seen) -> Update:
         mark = fingerprint(conn)
-        now = load_standing(conn, *self.caps)
+        now = load_standing(conn, self.base, *self.caps)
         run = _shown_run(conn, seen)
         choices = [(run_label(known), str(known.id)) for known in now.runs]
         offered = Offered.of(now)
         return {
             **self._one_run(conn, Seen(mark, seen.run_id, offered)),
-            self.live: live_card(now.live, now.since, now.n_pairs, now.n_new_pairs),
+            self.live: live_card(now.live, now.n_pairs, now.n_new_pairs),
             self.run: gr.Dropdown(choices, value=str(run.id) if run else None),
             self.adapters: adapter_table(
-                now.adapters, now.gate_passed, now.live, now.before, now.tainted
+                now.adapters, now.gate_passed, now.live.adapter, now.before, now.tainted
             ),
             self.log: deployment_table(now.deployments),
             # What is being chosen or confirmed stays while other rows change.

@@ -8,24 +8,33 @@ from datetime import UTC, datetime
 from bot.desk import words
 from bot.desk.gate_words import gate_card
 from bot.desk.markup import duration, empty, figure_list, moment, pill, table, text
-from core.types import Adapter, Deployment, GateReport, RunState, TrainingAttempt, TrainingRun
+from core.types import (
+    Adapter,
+    Deployment,
+    GateReport,
+    RunState,
+    Serving,
+    TrainingAttempt,
+    TrainingRun,
+)
 
 ADAPTERS = '<h2 class="desk-h2">Adapters</h2>'
 LOG = '<h2 class="desk-h2">Deployment log</h2>'
 
 
-def live_card(live: str | None, since: datetime | None, n_pairs: int, n_new: int) -> str:
+def live_card(live: Serving, n_pairs: int, n_new: int) -> str:
     """Return what answers now, since when, and how much there is to learn from."""
     return (
         '<section class="live">'
         + figure_list(
             [
-                ("Live now", words.model_name(live)),
-                ("Since", moment(since) if since else "the start"),
+                ("Live now", words.model_name(live.adapter)),
+                ("Since", moment(live.since) if live.since else "the start"),
                 ("Pairs to learn from", str(n_pairs)),
                 ("New since the last training", str(n_new)),
             ]
         )
+        + (f'<p class="why bad">{text(live.why)}</p>' if live.why else "")
         + "</section>"
     )
 
@@ -158,10 +167,10 @@ def deployment_table(deployments: Sequence[Deployment]) -> str:
     rows = [
         [
             moment(deployment.created_at),
-            f"{words.DEPLOYMENT_KINDS[deployment.kind]} "
+            f"{words.deployment_label(deployment)} "
             f"<b>{text(words.model_name(deployment.adapter_name))}</b>",
             text(deployment.actor),
-            text(deployment.reason or "–"),
+            text(deployment.failure or deployment.reason or "–"),
         ]
         for deployment in deployments
     ]

@@ -3,24 +3,24 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
-from datetime import datetime
 from typing import Any
 from uuid import UUID
 
 from psycopg import Connection
 
+from core.base_model import BaseModel
 from core.learning import (
     gate_report_of,
     list_adapters,
     list_deployments,
     list_runs,
-    live_adapter,
     newest_dataset,
     previous_live,
     raw_feedback,
+    serving,
     tainted_adapters,
 )
-from core.types import Adapter, Deployment, TrainingRun
+from core.types import Adapter, Deployment, Serving, TrainingRun
 from training.pairs import build_pairs
 
 N_SHOWN = 20  # of runs, adapters and deployments each
@@ -30,9 +30,8 @@ N_SHOWN = 20  # of runs, adapters and deployments each
 class Standing:
     """Where learning stands at one moment."""
 
-    live: str | None
+    live: Serving
     before: str | None  # what a rollback would bring back
-    since: datetime | None  # None: nothing was ever deployed
     n_pairs: int
     n_new_pairs: int  # not in the newest dataset
     runs: list[TrainingRun]
@@ -43,23 +42,24 @@ class Standing:
 
 
 def load_standing(
-    conn: Connection[Any], max_pairs_per_rater: int, max_pairs_per_address: int
+    conn: Connection[Any],
+    base: BaseModel,
+    max_pairs_per_rater: int,
+    max_pairs_per_address: int,
 ) -> Standing:
     """Return all that the page shows besides one run's own figures."""
-    deployments = list_deployments(conn, N_SHOWN)
     adapters = list_adapters(conn, N_SHOWN)
     n_pairs, n_new_pairs = _count_pairs(conn, max_pairs_per_rater, max_pairs_per_address)
     return Standing(
-        live=live_adapter(conn),
-        before=previous_live(conn),
-        since=deployments[0].created_at if deployments else None,
+        live=serving(conn, base),
+        before=previous_live(conn, base),
         n_pairs=n_pairs,
         n_new_pairs=n_new_pairs,
         runs=list_runs(conn, N_SHOWN),
         adapters=adapters,
         gate_passed=_gate_passed(conn, adapters),
         tainted=tainted_adapters(conn),
-        deployments=deployments,
+        deployments=list_deployments(conn, N_SHOWN),
     )
 
 
@@ -71,7 +71,8 @@ def fingerprint(conn: Connection[Any]) -> str:
              FROM training_runs),
             (SELECT max(version) FROM adapters),
             (SELECT count(*) FROM gate_reports),
-            (SELECT max(id) FROM deployments),
+            (SELECT max(id) || '.' || count(*) FILTER (WHERE state = 'pending') || '.'
+                 || count(ready_at) FROM deployments),
             (SELECT count(*) FROM ejections),
             (SELECT max(created_at) FROM corrections),
             (SELECT count(*) FROM corrections WHERE status = 'rejected'),
