@@ -93,8 +93,12 @@ def gate_doubts(conn: Connection[Any], base: BaseModel, name: str) -> list[str]:
     """Return why the gate does not speak for making this adapter live now; empty if it does."""
     compared = learning.comparison_of(conn, name)
     if compared is None:
-        return ["the gate compared it with nothing"]
-    doubts = [] if compared.passed else [f"the gate rejected it: {'; '.join(compared.reasons)}"]
+        return ["no gate compared this adapter with anything"]
+    doubts = (
+        []
+        if compared.passed
+        else [f"the gate rejected this adapter: {'; '.join(compared.reasons)}"]
+    )
     live = learning.serving(conn, base).adapter
     if compared.baseline != live:
         baseline = _called(compared.baseline)

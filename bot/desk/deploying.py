@@ -89,7 +89,9 @@ class Deploying:
             base = identify(self.settings.model)
             doubts = promotion.gate_doubts(conn, base, name) if name != BASE else []
             live = live_adapter(conn)
-        warning = "".join(f"<p class='why bad'>Mind: {text(doubt)}.</p>" for doubt in doubts)
+        warning = "".join(
+            f"<p class='why bad'>{text(doubt[0].upper() + doubt[1:])}</p>" for doubt in doubts
+        )
         return self._ask(Pending(DeploymentKind.PROMOTE, name, live), warning)
 
     @forgiving

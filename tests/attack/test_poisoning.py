@@ -18,16 +18,18 @@ from bot.desk.words import model_name
 from bot.feedback import correct, rate
 from core import feedback, learning
 from core.audit import Action, list_entries
+from core.base_model import identify
 from core.errors import NotFound
 from core.settings import ROOT, Settings
 from core.types import CorrectionStatus, DeploymentKind, Rating, RunState
 from examples.admin import Question, Rated, review
 from tests.adapters import write_adapter
 from tests.builders import ADMIN, make_turn
-from training import deploy, pipeline, registry, schedule
+from training import pipeline, registry, schedule
 from training.dataset import freeze
 from training.eject import eject
 from training.pairs import build_pairs
+from training.promotion import NotPromotable, request_promotion
 
 MALLORY = uuid4()
 
@@ -218,9 +220,9 @@ def test_what_an_admin_rolled_back_from_does_not_come_back_by_itself(database, s
         learning.deploy(conn, None, DeploymentKind.ROLLBACK, "admin", "it answers rudely")
         give_corrections(conn, 20, author_id=MALLORY, approved=True, start=20)
         make_adapter(conn, settings, tmp_path)
-        offered = learning.clean_adapters_newest_live_first(conn)
+        offered = learning.clean_adapters_newest_live_first(conn, identify(settings.model))
         learning.deploy(conn, unwanted, DeploymentKind.PROMOTE, "admin", "on second thought")
-        again = learning.clean_adapters_newest_live_first(conn)
+        again = learning.clean_adapters_newest_live_first(conn, identify(settings.model))
         learning.deploy(conn, None, DeploymentKind.ROLLBACK, "admin", "")
         make_adapter(conn, settings, tmp_path)
 
@@ -275,10 +277,10 @@ def test_a_tainted_adapter_goes_live_no_more(database, settings, tmp_path):
         tainted = make_adapter(conn, settings, tmp_path)
     eject(database, settings, MALLORY, actor="command")
 
-    with pytest.raises(deploy.Tainted, match="learned from feedback that was ejected"):
-        deploy.promote(database, settings, tainted, actor="admin")
     with database.connect() as conn:
-        assert learning.previous_live(conn) is None
+        with pytest.raises(NotPromotable, match="learned from feedback that was ejected"):
+            request_promotion(conn, settings, tainted, actor="admin", overrule=True)
+        assert learning.previous_live(conn, identify(settings.model)) is None
 
 
 def test_ejecting_twice_changes_nothing_more(database, settings, tmp_path):

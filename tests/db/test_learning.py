@@ -6,6 +6,7 @@ from uuid import uuid4
 import pytest
 
 from core import conversations, feedback, learning
+from core.base_model import BaseModel
 from core.errors import LeaseLost, NotFound
 from core.learning.attempts import VANISHED
 from core.types import (
@@ -19,6 +20,7 @@ from core.types import (
 from tests.builders import ADMIN, ANNA, BEN, make_messages, make_turn
 
 LEASE_S = 60
+BASE = BaseModel("base")
 
 
 def queued(conn):
@@ -203,11 +205,11 @@ def test_adapter_names_are_never_given_out_twice(database):
 def test_the_newest_row_is_live_and_the_log_keeps_all(conn):
     """A rollback is one more row."""
     a, b = registered(conn).name, registered(conn).name
-    assert (None, None) == (learning.live_adapter(conn), learning.previous_live(conn))
+    assert (None, None) == (learning.live_adapter(conn), learning.previous_live(conn, BASE))
     for name, kind in ((a, "promote"), (b, "promote"), (a, "rollback")):
         learning.deploy(conn, name, DeploymentKind(kind), "test", "")
 
-    assert (a, b) == (learning.live_adapter(conn), learning.previous_live(conn))
+    assert (a, b) == (learning.live_adapter(conn), learning.previous_live(conn, BASE))
     assert [a, b, a] == [row.adapter_name for row in learning.list_deployments(conn)]
 
 
@@ -215,7 +217,7 @@ def test_before_the_first_adapter_the_base_model_was_live(conn):
     """Rolling back the first promotion leads to the base model."""
     learning.deploy(conn, registered(conn).name, DeploymentKind.PROMOTE, "test", "")
 
-    assert learning.previous_live(conn) is None
+    assert learning.previous_live(conn, BASE) is None
 
 
 def test_a_candidate_is_on_trial_until_its_run_ends(conn):
