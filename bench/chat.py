@@ -17,10 +17,11 @@ from bench.report import Row, at_least, at_most
 from bot.chat import ChatService, Finished, Token
 from core import learning
 from core.base_model import identify
+from core.company import load_company
 from core.db import Database
 from core.settings import Settings
 from core.vllm import BASE, split_url
-from examples.demo import ask, load_questions, open_chat
+from examples.demo import ask, open_chat
 
 STREAMS = (1, 8, 32)
 N_ROUNDS = 5
@@ -52,7 +53,7 @@ async def _run(settings: Settings) -> list[Row]:
 
 
 async def _compare(settings: Settings, chat: ChatService, live: str, n_streams: int) -> list[Row]:
-    golden = load_questions(settings.company / "golden.jsonl")
+    golden = load_company(settings.company).golden
     # Warming also tells the final messages, so that both sides send the very same.
     turns = [await ask(chat, uuid4(), item.question) for item in golden]
     asked = [turn for turn in turns if turn.first_token_ms and turn.prompt_tokens][:n_streams]

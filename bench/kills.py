@@ -24,6 +24,7 @@ from pgvector import HalfVector
 from psycopg import Connection
 
 from bench.report import Row, at_least
+from core.company import load_company
 from core.db import Database
 from core.errors import DatabaseUnavailable, StackError
 from core.settings import ROOT, Settings
@@ -224,7 +225,7 @@ def _torment(settings: Settings, n_copies: int) -> Iterator[Torment]:
     data = folder / "postgres"
     articles = folder / "company" / "articles"
     articles.mkdir(parents=True)
-    for source in sorted((settings.company / "articles").glob("*.md")):
+    for source in sorted(load_company(settings.company).articles.glob("*.md")):
         text = source.read_text(encoding="utf-8")
         for copy in range(n_copies):
             body = text.replace("# ", f"# Branch {copy}: ", 1)

@@ -20,8 +20,8 @@ import psutil
 
 from bench.model_answers import Asker
 from bench.report import Row, at_least, at_most
+from core.company import load_company
 from core.db import Database
-from core.jsonl import read_own_jsonl
 from core.settings import Settings
 from core.types import Message
 from core.vllm import BASE, VllmClient, open_http, split_url
@@ -37,9 +37,9 @@ def speed_rows(settings: Settings, database: Database, vllm: VllmClient) -> list
     """Return tokens/s at 1 and 32 streams, an adapter's share of it, and resident memory."""
     asker = Asker(settings, database, vllm)
     prompts = []
-    for entry in read_own_jsonl(settings.company / "golden.jsonl"):
-        reply = asker.ask(entry["question"])
-        prompts.append(asker.prompt(entry["question"], reply.passages))
+    for entry in load_company(settings.company).golden:
+        reply = asker.ask(entry.question)
+        prompts.append(asker.prompt(entry.question, reply.passages))
     base = {n: tokens_per_s(settings, BASE, prompts, n) for n in (1, 32)}
     rows = [
         at_least("base, one stream", base[1], 80, "tokens/s"),

@@ -7,13 +7,12 @@ import tempfile
 from collections.abc import Sequence
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
-from typing import Any
 from uuid import uuid4
 
 from bench.model_answers import N_STREAMS, Asker, Reply, share
 from bench.report import Row, at_least
+from core.company import GoldenQuestion, load_company, read_golden
 from core.db import Database
-from core.jsonl import read_own_jsonl
 from core.settings import Settings
 from core.vllm import BASE, VllmClient
 from examples.customers import Preference, holds_facts, judge, wins
@@ -25,16 +24,16 @@ DRAWS = 4  # answers sampled to each customer question, to find pairs among
 SAMPLED = 0.7  # temperature of those
 MOST_LOST = -0.02  # of facts and citations
 
-Asked = tuple[dict[str, Any], Reply]
+Asked = tuple[GoldenQuestion, Reply]
 
 
 def taste_rows(settings: Settings, database: Database, vllm: VllmClient) -> list[Row]:
     """Train on up to 200 pairs of each taste and measure on the golden questions."""
     asker = Asker(settings, database, vllm)
-    golden = read_own_jsonl(settings.company / "golden.jsonl")
+    golden = load_company(settings.company).golden
     before = _answers(asker, golden, BASE, temperature=0.0)
     drawn: list[Asked] = []
-    customers = read_own_jsonl(settings.company / "customer_questions.jsonl")
+    customers, _ = read_golden(settings.company / "customer_questions.jsonl")
     for _ in range(DRAWS):
         drawn += zip(customers, _answers(asker, customers, BASE, SAMPLED), strict=True)
     rows: list[Row] = []
@@ -51,7 +50,7 @@ def preference_pairs(asker: Asker, taste: Preference, drawn: Sequence[Asked]) ->
     lines: dict[str, str] = {}
     for entry, reply in drawn:
         texts = {n: passage.body for n, passage in enumerate(reply.passages, 1)}
-        verdict = judge(taste, reply.text, entry["facts"], texts)
+        verdict = judge(taste, reply.text, entry.facts, texts)
         if verdict.correction is None or not reply.passages:
             continue
         row = {
@@ -64,17 +63,17 @@ def preference_pairs(asker: Asker, taste: Preference, drawn: Sequence[Asked]) ->
 
 
 def _answers(
-    asker: Asker, entries: Sequence[dict[str, Any]], model: str, temperature: float
+    asker: Asker, entries: Sequence[GoldenQuestion], model: str, temperature: float
 ) -> list[Reply]:
     """Ask each question in a conversation of its own, as this model."""
     with ThreadPoolExecutor(N_STREAMS) as pool:
         return list(
-            pool.map(lambda entry: asker.ask(entry["question"], (), model, temperature), entries)
+            pool.map(lambda entry: asker.ask(entry.question, (), model, temperature), entries)
         )
 
 
 def _steered(
-    asker: Asker, golden: Sequence[dict[str, Any]], pairs: Sequence[str], folder: Path
+    asker: Asker, golden: Sequence[GoldenQuestion], pairs: Sequence[str], folder: Path
 ) -> list[Reply]:
     """Train an adapter on the pairs in a child process and ask the golden questions through it."""
     (folder / "train.jsonl").write_text("".join(pairs), encoding="utf-8")
@@ -92,7 +91,7 @@ def _steered(
 
 def _rows(
     taste: Preference,
-    golden: Sequence[dict[str, Any]],
+    golden: Sequence[GoldenQuestion],
     before: Sequence[Reply],
     after: Sequence[Reply],
     n_pairs: int,
@@ -113,9 +112,9 @@ def _rows(
     ]
 
 
-def _has_facts(entry: dict[str, Any], reply: Reply) -> bool:
-    return holds_facts(reply.text, entry["facts"])
+def _has_facts(entry: GoldenQuestion, reply: Reply) -> bool:
+    return holds_facts(reply.text, entry.facts)
 
 
-def _cites_right(entry: dict[str, Any], reply: Reply) -> bool:
-    return reply.cites(entry["article"])
+def _cites_right(entry: GoldenQuestion, reply: Reply) -> bool:
+    return reply.cites(entry.article)

@@ -15,6 +15,7 @@ from sentence_transformers import SentenceTransformer
 
 from bench.report import Row
 from bench.stopwatch import milliseconds, timed
+from core.company import load_company
 from core.db import Database
 from core.settings import Settings
 from retrieval.embed import BATCH_SIZE, Embedder
@@ -28,7 +29,7 @@ def ingest_rows(database: Database, embedder: Embedder, settings: Settings) -> l
     """Ingest copies of the articles, embed the same texts alone, then ingest unchanged files."""
     with tempfile.TemporaryDirectory() as folder:
         for number in range(COPIES):
-            shutil.copytree(settings.company / "articles", Path(folder) / str(number))
+            shutil.copytree(load_company(settings.company).articles, Path(folder) / str(number))
         ingest_s, report = timed(lambda: ingest(database, embedder, [Path(folder)]))
         with database.connect() as conn:
             texts = _embedded_texts(conn)

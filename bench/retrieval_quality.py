@@ -11,6 +11,7 @@ from numpy.typing import NDArray
 from bench.corpus import scratch_database
 from bench.judged_sets import JudgedSet, JudgedText, judged_sets
 from bench.report import Row, at_least
+from core.company import load_company
 from core.db import Database
 from core.settings import Settings
 from core.types import Passage
@@ -29,7 +30,7 @@ Ranking = dict[str, list[str]]  # by leg: the judged names, best first
 
 def company_rows(database: Database, embedder: Embedder, settings: Settings) -> list[Row]:
     """Return the figures of the sample company's golden questions, leg by leg."""
-    ingest(database, embedder, [settings.company / "articles"])
+    ingest(database, embedder, [load_company(settings.company).articles])
     figures = evaluate_file(database, embedder, settings.company / "golden.jsonl")
     return [
         Row(f"sample company: {metric}, {leg}", each["value"], "", n=figures["n_queries"],

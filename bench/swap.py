@@ -23,8 +23,8 @@ from bench.corpus import scratch_database
 from bench.report import Row, at_most
 from core import learning
 from core.base_model import identify
+from core.company import load_company
 from core.db import Database
-from core.jsonl import read_own_jsonl
 from core.settings import Settings
 from core.types import Message
 from core.vllm import ADAPTED_MODULES, BASE, open_http
@@ -73,9 +73,8 @@ def run(settings: Settings) -> list[Row]:
 
 def _prompts(db: Database, settings: Settings) -> list[list[Message]]:
     """Return the prompts the chat would send for the golden questions."""
-    golden = read_own_jsonl(settings.company / "golden.jsonl")
     build = PromptBuilder(db, settings)
-    built = [build(entry["question"]).messages for entry in golden]
+    built = [build(each.question).messages for each in load_company(settings.company).golden]
     found = [messages for messages in built if messages]
     return found or [[{"role": "user", "content": "How long may I return things?"}]]
 

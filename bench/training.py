@@ -18,12 +18,12 @@ import psutil
 from answering.prompt import build_messages
 from answering.tokens import ModelTokenizer
 from bench.report import Row, at_most
-from core.jsonl import read_own_jsonl
+from core.company import GoldenQuestion, load_company, read_golden
 from core.settings import Settings
 from core.types import Passage
 from examples.customers import Preference, corrected, holds_facts
 from retrieval.chunk import split
-from retrieval.load import load_document
+from retrieval.formats import load_document
 from training.child import events, training, write_config
 from training.recipe import DPO, Recipe
 
@@ -111,12 +111,13 @@ class Watcher:
 def pairs(settings: Settings) -> list[dict[str, Any]]:
     """Return pairs like the demo's: a question, a right and a wrong answer."""
     count = ModelTokenizer(settings.model).count_text
-    articles = sorted((settings.company / "articles").iterdir())
+    articles = sorted(load_company(settings.company).articles.iterdir())
     passages = {path.name: _passages(path, count) for path in articles}
     every = [passage for those in passages.values() for passage in those]
     found = []
-    for number, entry in enumerate(read_own_jsonl(settings.company / "customer_questions.jsonl")):
-        right = [p for p in passages[entry["article"]] if holds_facts(p.body, entry["facts"])]
+    questions, _ = read_golden(settings.company / "customer_questions.jsonl")
+    for number, entry in enumerate(questions):
+        right = [p for p in passages[entry.article] if holds_facts(p.body, entry.facts)]
         start = number * 7 % (len(every) - MOST_PASSAGES)
         shown = [*right[:1], *every[start : start + number % MOST_PASSAGES]]
         if right and (pair := _pair(settings, entry, shown, count)):
@@ -146,20 +147,20 @@ def _passages(path: Path, count: Callable[[str], int]) -> list[Passage]:
 
 def _pair(
     settings: Settings,
-    entry: dict[str, Any],
+    entry: GoldenQuestion,
     passages: Sequence[Passage],
     count: Callable[[str], int],
 ) -> dict[str, Any] | None:
     prompt = build_messages(
-        (settings.company / "guidelines.md").read_text(encoding="utf-8"),
+        load_company(settings.company).guidelines,
         passages,
         [],
-        entry["question"],
+        entry.question,
         budget_tokens=settings.max_model_len - settings.max_answer_tokens,
         count_tokens=count,
     )
     texts = {passage.rank: passage.body for passage in prompt.passages}
-    chosen = corrected(Preference.WARM_OPENING, "", entry["facts"], texts, is_right=False)
+    chosen = corrected(Preference.WARM_OPENING, "", entry.facts, texts, is_right=False)
     if chosen is None:
         return None
     wrong = f"{passages[-1].body[:120]} [1]"

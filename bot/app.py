@@ -43,9 +43,10 @@ from bot.web.problems import answer_problem
 from bot.web.secure_cookies import SecureCookies
 from bot.web.temporary import empty_by_age, private_folder
 from bot.web.windows import Windows
+from core.company import load_company
 from core.conversations import fail_stale_turns
 from core.db import Database
-from core.errors import DatabaseUnavailable, NotFound, RatchetError
+from core.errors import DatabaseError, NotFound, RatchetError
 from core.secrets import given_by_environment, renew_exposed
 from core.settings import Settings, get_settings
 from core.vllm import VllmClient
@@ -63,7 +64,6 @@ def make_services(settings: Settings) -> Services:
     """Load the models of this process (about five seconds); nothing is connected yet."""
     database = Database(settings.dsn)
     embedder = get_embedder(settings)
-    name = settings.company / "name.txt"
     return Services(
         settings=settings,
         database=database,
@@ -74,7 +74,7 @@ def make_services(settings: Settings) -> Services:
         meter=Meter(settings),
         admission=Admission(settings),
         listeners=Listeners(),
-        company=name.read_text(encoding="utf-8").strip() if name.exists() else "Help",
+        company=load_company(settings.company).name,
     )
 
 
@@ -198,7 +198,7 @@ async def _sweep(database: Database, uploads: Path) -> None:
             n_failed = await asyncio.to_thread(_fail_stale, database)
             if n_failed:
                 log.warning("%d answers were left unfinished; marked as failed", n_failed)
-        except (DatabaseUnavailable, OSError) as exc:
+        except (DatabaseError, OSError) as exc:
             log.warning("not swept: %s", exc)
         await asyncio.sleep(SWEEP_EVERY_S)
 

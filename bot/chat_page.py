@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import asyncio
-import json
 from collections.abc import AsyncGenerator, AsyncIterator
 from contextlib import aclosing
 from dataclasses import dataclass
@@ -29,9 +28,9 @@ from bot.services import Services
 from bot.sidebar import Sidebar
 from bot.web.admission import Ticket
 from bot.web.people import address_of, visitor_id
+from core.company import load_company
 from core.conversations import count_streaming, load_turns
 from core.errors import Busy, InvalidInput, NotFound, RatchetError
-from core.settings import Settings
 from core.types import Turn
 
 MAX_PLACE_DIGITS = 7
@@ -82,7 +81,10 @@ class ChatPage:
             layout="bubble",
             buttons=[],
             placeholder=_welcome(self.services.company),
-            examples=[{"text": question} for question in suggested(self.services.settings)],
+            examples=[
+                {"text": question}
+                for question in load_company(self.services.settings.company).suggested
+            ],
             feedback_options=("Like", "Dislike"),
             latex_delimiters=[],
             allow_tags=False,
@@ -368,14 +370,6 @@ def _waiting_line(n_before: int) -> str:
     people = "1 person is" if n_before == 1 else f"{n_before} people are"
     before = f"{people} before you" if n_before else "You are next"
     return f'<p class="waiting-line" role="status">Many are asking just now. {before}.</p>'
-
-
-def suggested(settings: Settings) -> list[str]:
-    """Return the questions offered on an empty page; none when the file is missing."""
-    path = settings.company / "suggested.json"
-    if not path.exists():
-        return []
-    return [str(question) for question in json.loads(path.read_text(encoding="utf-8"))]
 
 
 def _welcome(company: str) -> str:

@@ -14,7 +14,7 @@ from bot.services import Services
 from core.base_model import BaseModel, identify
 from core.conversations import count_turns
 from core.db import Database
-from core.errors import DatabaseUnavailable, NotFound
+from core.errors import DatabaseError, NotFound
 from core.feedback import count_ratings
 from core.learning import serving
 
@@ -66,7 +66,7 @@ def _answers(database: Database) -> bool:
     try:
         with database.connect() as conn:
             conn.execute("SELECT 1")
-    except DatabaseUnavailable:
+    except DatabaseError:
         return False
     return True
 

@@ -11,7 +11,7 @@ from psycopg import Connection
 from core import audit
 from core.audit import Action
 from core.db import Database
-from core.errors import DatabaseUnavailable
+from core.errors import DatabaseError
 from core.secrets import renewed_names
 from core.settings import Settings
 
@@ -45,7 +45,7 @@ def note_settings(database: Database, settings: Settings) -> None:
                 names = ", ".join(sorted(changed)) if before else "first start"
                 audit.record(conn, "operator", Action.SETTINGS_CHANGED, names, settings=now)
             _note_renewed(conn, renewed_names(settings.home))
-    except DatabaseUnavailable as exc:
+    except DatabaseError as exc:
         log.warning("settings not noted: %s", exc)
 
 

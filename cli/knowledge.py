@@ -10,6 +10,7 @@ import typer
 
 from cli.output import Json, print_json, print_table
 from cli.people import ACTOR
+from core.company import load_company
 
 if TYPE_CHECKING:
     from core.settings import Settings
@@ -79,7 +80,7 @@ def ingest_first_articles(settings: Settings) -> str:
     """Ingest the company's articles unless an earlier start did, and say what came of it."""
     from core.db import Database
 
-    articles, done = settings.company / "articles", settings.home / "first-articles"
+    articles, done = load_company(settings.company).articles, settings.home / "first-articles"
     with closing(Database(settings.dsn).open()) as db, db.connect() as conn:
         has_some = bool(conn.execute("SELECT 1 FROM documents LIMIT 1").fetchone())
     if has_some and done.exists():

@@ -11,10 +11,25 @@ from pgvector.psycopg import register_vector
 from psycopg import Connection
 from psycopg_pool import ConnectionPool, PoolTimeout
 
-from core.errors import DatabaseUnavailable
+from core.errors import (
+    DatabaseConflict,
+    DatabaseError,
+    DatabaseFull,
+    DatabaseTimeout,
+    DatabaseUnavailable,
+)
 
 CONNECT_TIMEOUT_S = 2.0  # a person waits: with Postgres away an error comes within two seconds
 FIRST_TRY_S = 0.5
+# What Postgres may fail at while the connection holds, by SQLSTATE (appendix A of its manual).
+FAULTS: dict[str | None, tuple[type[DatabaseError], str]] = {
+    "40001": (DatabaseConflict, "another change came between; try again"),
+    "40P01": (DatabaseConflict, "two changes waited for each other and one was undone; try again"),
+    "53100": (DatabaseFull, "the database's disk is full; make room, then try again"),
+    "53200": (DatabaseFull, "the database has no memory left; free some, then try again"),
+    "55P03": (DatabaseTimeout, "another change held the same rows for too long; try again"),
+    "57014": (DatabaseTimeout, "a database query was cancelled or took too long; try again"),
+}
 
 
 class Database:
@@ -58,6 +73,7 @@ class Database:
 
         Raises:
             DatabaseUnavailable: Postgres can't be reached, or went away in the middle.
+            DatabaseError: Postgres did not do it; its subclass and text say why.
         """
         try:
             conn = self._take()
@@ -66,10 +82,8 @@ class Database:
                     yield conn
             finally:
                 self._pool.putconn(conn)
-        except (PoolTimeout, psycopg.OperationalError) as exc:
-            raise DatabaseUnavailable(
-                "the database can't be reached; check `ratchet status`, then try again"
-            ) from exc
+        except psycopg.OperationalError as exc:
+            raise _translated(exc) from exc
 
     def _take(self) -> Connection[Any]:
         """
@@ -84,6 +98,25 @@ class Database:
         except PoolTimeout:
             self._pool.check()
             return self._pool.getconn(timeout=CONNECT_TIMEOUT_S - FIRST_TRY_S)
+
+
+def _translated(exc: psycopg.OperationalError) -> DatabaseError:
+    """
+    Return our error for one that the surroundings caused, not the statement itself.
+
+    Only what ends the connection "can't be reached": errors without an SQLSTATE come from the
+    client's side (the pool's time-out is one), class 08 is the connection, 57P the server's
+    shutdown, 53300 a server that takes no more connections.
+    """
+    state = exc.sqlstate
+    if kind := FAULTS.get(state):
+        return kind[0](kind[1])
+    if state is None or state == "53300" or state.startswith(("08", "57P")):
+        return DatabaseUnavailable(
+            "the database can't be reached; check `ratchet status`, then try again"
+        )
+    reason = str(exc).strip().splitlines()[0]
+    return DatabaseError(f"the database failed ({reason}); see its log, then try again")
 
 
 def _configure(conn: Connection[Any]) -> None:

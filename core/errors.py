@@ -21,10 +21,26 @@ class StackError(RatchetError):
     exit_code = 3
 
 
-class DatabaseUnavailable(RatchetError):
-    """Postgres could not be reached; nothing was written."""
+class DatabaseError(RatchetError):
+    """Postgres did not do what was asked; the transaction was rolled back."""
 
     exit_code = 4
+
+
+class DatabaseUnavailable(DatabaseError):
+    """Postgres could not be reached, or the connection was lost."""
+
+
+class DatabaseConflict(DatabaseError):
+    """Another transaction changed the same rows at the same time; trying again helps."""
+
+
+class DatabaseFull(DatabaseError):
+    """Postgres has no disk space or memory left; an operator must make room."""
+
+
+class DatabaseTimeout(DatabaseError):
+    """Postgres ended a statement: it ran or waited for a lock too long, or was cancelled."""
 
 
 class ModelUnavailable(RatchetError):

@@ -10,6 +10,7 @@ from psycopg import Connection
 
 from core import conversations, feedback
 from core.audit import Action, record
+from core.company import GoldenQuestion
 from core.types import Correction, CorrectionStatus
 from examples.customers import holds_facts, supporting_number
 
@@ -17,19 +18,10 @@ ADMIN = "demo admin"  # in the audit log
 
 
 @dataclass(frozen=True, slots=True)
-class Question:
-    """A question with the facts that a right answer holds."""
-
-    question: str
-    article: str
-    facts: list[str]
-
-
-@dataclass(frozen=True, slots=True)
 class Rated:
     """What one customer did with one answer."""
 
-    question: Question
+    question: GoldenQuestion
     liked: bool
     correction: Correction | None
 
@@ -45,7 +37,7 @@ def review(conn: Connection[Any], rated: Sequence[Rated]) -> int:
     return n_approved
 
 
-def is_borne_out(conn: Connection[Any], correction: Correction, question: Question) -> bool:
+def is_borne_out(conn: Connection[Any], correction: Correction, question: GoldenQuestion) -> bool:
     """Tell whether a correction holds the facts, and cites a shown passage that holds them."""
     shown = {p.rank: p.body for p in conversations.turn_passages(conn, correction.turn_id)}
     is_cited = supporting_number(correction.body, question.facts, shown) is not None

@@ -7,7 +7,6 @@ import time
 from collections.abc import AsyncIterator, Callable, Sequence
 from contextlib import asynccontextmanager, closing
 from dataclasses import asdict, dataclass
-from pathlib import Path
 from typing import Any
 from uuid import NAMESPACE_URL, UUID, uuid4, uuid5
 
@@ -16,12 +15,12 @@ from bot.chat import ChatService, Finished
 from bot.feedback import correct, rate
 from core import conversations, learning
 from core.base_model import identify
+from core.company import GoldenQuestion, load_company, read_golden
 from core.db import Database
 from core.errors import ModelUnavailable, TrainingError
-from core.jsonl import read_own_jsonl
 from core.settings import Settings
 from core.types import Rating, TrainingRun, Turn
-from examples.admin import Question, Rated, review
+from examples.admin import Rated, review
 from examples.customers import Customer, Preference, judge, population
 from examples.demo_picture import draw
 from retrieval.embed import get_embedder
@@ -97,8 +96,8 @@ async def play(
         TrainingError: The training run did not end within half an hour.
     """
     start_s, base = time.monotonic(), identify(settings.model)
-    heldout = load_questions(settings.company / "golden.jsonl")
-    asked = load_questions(settings.company / "customer_questions.jsonl")
+    heldout = load_company(settings.company).golden
+    asked, _ = read_golden(settings.company / "customer_questions.jsonl")
     with database.connect() as conn:
         adapter_before = learning.serving(conn, base).adapter
     before = await win_rate(database, chat, heldout, "before", on_progress)
@@ -126,15 +125,10 @@ async def play(
     )
 
 
-def load_questions(path: Path) -> list[Question]:
-    """Read one JSON object per line."""
-    return [Question(**fields) for fields in read_own_jsonl(path)]
-
-
 async def rate_answers(
     database: Database,
     chat: ChatService,
-    questions: Sequence[Question],
+    questions: Sequence[GoldenQuestion],
     n_ratings: int,
     on_progress: Progress,
 ) -> list[Rated]:
@@ -161,7 +155,7 @@ async def rate_answers(
 async def win_rate(
     database: Database,
     chat: ChatService,
-    questions: Sequence[Question],
+    questions: Sequence[GoldenQuestion],
     when: str,
     on_progress: Progress,
 ) -> float:
@@ -170,7 +164,7 @@ async def win_rate(
     asker_id = uuid4()
     done = 0
 
-    async def one(question: Question) -> bool:
+    async def one(question: GoldenQuestion) -> bool:
         nonlocal done
         async with gate:
             turn = await ask(chat, asker_id, question.question)
@@ -191,7 +185,7 @@ async def ask(chat: ChatService, owner_id: UUID, question: str) -> Turn:
     raise ModelUnavailable("the answer broke off; see `ratchet status`")
 
 
-def give_thumb(database: Database, person: Customer, turn: Turn, question: Question) -> Rated:
+def give_thumb(database: Database, person: Customer, turn: Turn, question: GoldenQuestion) -> Rated:
     """Rate one turn through the same rules as the page's buttons."""
     verdict = judge(
         person.preference, turn.answer, question.facts, passage_texts(database, turn.id)

@@ -17,7 +17,7 @@ from psycopg.rows import class_row
 from psycopg.types.json import Jsonb
 
 from core.db import Database
-from core.errors import DatabaseUnavailable, LeaseLost, NotAllowed, RatchetError
+from core.errors import DatabaseError, LeaseLost, NotAllowed, RatchetError
 from core.settings import Settings
 from retrieval.links import is_url
 
@@ -174,7 +174,7 @@ def work_off(db: Database, settings: Settings) -> Job | None:
             result = _CARRY_OUT[job.kind](db, settings, job.request, report)
         with db.connect() as conn:
             finish_job(conn, job, result)
-    except (LeaseLost, DatabaseUnavailable):
+    except (LeaseLost, DatabaseError):
         pass  # whoever claims it next tells how it went
     except RatchetError as exc:
         with db.connect() as conn:
@@ -209,7 +209,7 @@ def _reporting(db: Database, job: Job, lease_s: float) -> Iterator[OnProgress]:
             try:
                 with db.connect() as conn:
                     report_progress(conn, job, lease_s)
-            except DatabaseUnavailable:
+            except DatabaseError:
                 continue
             except LeaseLost:
                 return  # the next report, or the end, finds out

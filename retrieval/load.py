@@ -9,6 +9,7 @@ from pathlib import Path
 from urllib.parse import unquote, urlsplit
 
 from core.errors import DocumentError
+from core.text import storable_text as storable_text  # until its callers read it there
 
 MAX_BYTES = 20 * 2**20
 MAX_TITLE_CHARS = 200
@@ -49,22 +50,6 @@ class Problem:
         return self.path
 
 
-def load_document(path: Path) -> LoadedDocument:
-    """
-    Read one of our own files in this process, where nothing bounds the time and memory it takes.
-
-    What others wrote goes through `retrieval.parser` instead.
-
-    Raises:
-        DocumentError: The file is of an unknown kind, empty, over 20 MB, not UTF-8, holds NUL
-            bytes, is encrypted or damaged; the text names the file and the reason.
-    """
-    # Imported here: the parsers take a second, and the web process never parses.
-    from retrieval.formats import parse_bytes
-
-    return parse_bytes(read_bytes(path), uri=str(path.absolute()), name=path.name)
-
-
 def read_bytes(path: Path) -> bytes:
     """Return the file's bytes; raises DocumentError when it is unreadable, empty or over 20 MB."""
     try:
@@ -93,8 +78,3 @@ def page_name(url: str, suffix: str) -> str:
     """
     last = unquote(urlsplit(url).path).rstrip("/").rsplit("/", 1)[-1] or urlsplit(url).netloc
     return last.removesuffix(suffix) + suffix
-
-
-def storable_text(text: str) -> str:
-    """Return `text` without NUL and lone surrogates, which Postgres can't hold."""
-    return text.replace("\0", "").encode("utf-8", "replace").decode()

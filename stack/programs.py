@@ -8,12 +8,22 @@ import os
 import sys
 from dataclasses import dataclass, field, replace
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 from core.errors import StackError
-from core.settings import ROOT, Settings
+from core.settings import Settings
 from core.vllm import ADAPTED_MODULES, split_url
 from stack import postgres
 
+if TYPE_CHECKING:
+    # Named below as strings, because they run in processes of their own; imported here so that
+    # the import contract and the type checker see them.
+    import workers.app  # noqa: F401
+
+WEB_MODULE = "bot.app"
+CELERY_APP = "workers.app"
+LORA_EXTENSION = "stack.cpu_lora.GroupedLora"
+LAUNCHER = Path(__file__).with_name("launch.py")  # run as a file: it imports nothing of ours
 VLLM_MODULE = "vllm.entrypoints.launchers.api_server.entry"
 # Celery stops at once on QUIT and puts unfinished tasks back; TERM would wait for a training.
 CELERY_STOP = "QUIT"
@@ -110,7 +120,7 @@ def vllm_command(settings: Settings, host: str | None = None) -> list[str]:
     }
     if vllm_is_for_cpu():
         options["--kv-cache-memory-bytes"] = "512M"
-        options["--worker-extension-cls"] = "stack.cpu_lora.GroupedLora"
+        options["--worker-extension-cls"] = LORA_EXTENSION
     flat = [part for option in options.items() for part in option]
     lora = ["--enable-lora", "--lora-target-modules", *ADAPTED_MODULES]
     return [sys.executable, "-m", VLLM_MODULE, *flat, *lora]
@@ -171,7 +181,7 @@ def _vllm(settings: Settings) -> Program:
 
 
 def _celery(settings: Settings) -> list[Program]:
-    celery = [sys.executable, "-m", "celery", "-A", "workers.app"]
+    celery = [sys.executable, "-m", "celery", "-A", CELERY_APP]
     beat_state = str(settings.home / "supervisor" / "beat")
     one_core = {"OMP_NUM_THREADS": "1"}  # chat shares the machine
     jobs = cleaned([*celery, "worker", "-Q", "jobs", "-n", "worker@ratchet", "-c", "2"])
@@ -186,7 +196,7 @@ def _celery(settings: Settings) -> list[Program]:
 
 
 def _web() -> Program:
-    return Program("web", 50, [sys.executable, "-m", "bot.app"], needs_schema=True)
+    return Program("web", 50, [sys.executable, "-m", WEB_MODULE], needs_schema=True)
 
 
 def _without_pages_secrets(program: Program) -> Program:
@@ -195,4 +205,4 @@ def _without_pages_secrets(program: Program) -> Program:
 
 def cleaned(command: list[str]) -> list[str]:
     """Return the command behind a launcher that first ends what a killed predecessor left."""
-    return [sys.executable, str(ROOT / "core" / "stack" / "launch.py"), *command]
+    return [sys.executable, str(LAUNCHER), *command]

@@ -10,7 +10,7 @@ from uuid import UUID
 
 from core import learning
 from core.db import Database
-from core.errors import DatabaseUnavailable, LeaseLost
+from core.errors import DatabaseError, LeaseLost
 
 
 class HeldLease:
@@ -58,7 +58,7 @@ class HeldLease:
                 with self._db.connect() as conn:
                     learning.renew_lease(conn, self.run_id, self.token, self._lease_s)
                 renewed_s = time.monotonic()
-            except DatabaseUnavailable:
+            except DatabaseError:
                 if time.monotonic() - renewed_s < self._lease_s:
                     continue
                 self._lose()

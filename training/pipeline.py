@@ -17,7 +17,7 @@ from psycopg import Connection
 from core import learning
 from core.base_model import identify
 from core.db import Database
-from core.errors import DatabaseUnavailable, LeaseLost, ModelUnavailable, RatchetError
+from core.errors import DatabaseError, LeaseLost, ModelUnavailable, RatchetError
 from core.settings import Settings
 from core.types import Adapter, Deployment, RunState, TrainingRun, TrainingStep
 from retrieval.load import storable_text
@@ -30,7 +30,7 @@ log = logging.getLogger(__name__)
 
 MAX_REASON_CHARS = 500
 ACTOR = "trainer"
-TRANSIENT = (ModelUnavailable, DatabaseUnavailable, child.TrainerKilled)
+TRANSIENT = (ModelUnavailable, DatabaseError, child.TrainerKilled)
 
 
 class Rejected(Exception):
@@ -85,7 +85,7 @@ def retrain(db: Database, settings: Settings, run_id: UUID) -> RunState | None:
             return _carry_out(Work(db, settings, run, lease))
     except LeaseLost:
         return None  # another worker has it; whatever we did is not theirs
-    except DatabaseUnavailable:
+    except DatabaseError:
         return None  # the lease runs out, then the reaper queues the run again
 
 

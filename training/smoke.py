@@ -3,10 +3,9 @@
 from __future__ import annotations
 
 from concurrent.futures import ThreadPoolExecutor
-from itertools import islice
 
+from core.company import load_company
 from core.errors import AdapterError
-from core.jsonl import Row, read_jsonl
 from core.settings import Settings
 from core.types import Message
 from core.vllm import VllmClient
@@ -35,9 +34,5 @@ def smoke(vllm: VllmClient, settings: Settings, name: str) -> None:
 
 
 def _smoke_questions(settings: Settings) -> list[str]:
-    path = settings.company / "golden.jsonl"
-    if not path.is_file():
-        return list(SMOKE_QUESTIONS)
-    rows = (row.fields for row in read_jsonl(path) if isinstance(row, Row))
-    asked = (row["question"] for row in rows if isinstance(row.get("question"), str))
-    return list(islice(asked, N_SMOKE)) or list(SMOKE_QUESTIONS)
+    asked = [each.question for each in load_company(settings.company).golden[:N_SMOKE]]
+    return asked or list(SMOKE_QUESTIONS)

@@ -12,7 +12,7 @@ from bot.web.bodies import BodyRefused
 from bot.web.policy import SIGN_IN
 from core.errors import (
     Busy,
-    DatabaseUnavailable,
+    DatabaseError,
     InvalidInput,
     ModelUnavailable,
     NotAllowed,
@@ -25,7 +25,7 @@ STATUS_CODES: dict[type[RatchetError], int] = {
     NotAllowed: 403,
     InvalidInput: 422,
     Busy: 429,
-    DatabaseUnavailable: 503,
+    DatabaseError: 503,
     ModelUnavailable: 503,
 }
 

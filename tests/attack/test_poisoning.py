@@ -19,10 +19,11 @@ from bot.feedback import correct, rate
 from core import feedback, learning
 from core.audit import Action, list_entries
 from core.base_model import identify
+from core.company import GoldenQuestion
 from core.errors import NotFound
 from core.settings import ROOT, Settings
 from core.types import CorrectionStatus, DeploymentKind, Rating, RunState
-from examples.admin import Question, Rated, review
+from examples.admin import Rated, review
 from tests.adapters import write_adapter
 from tests.builders import ADMIN, make_turn
 from training import pipeline, registry, schedule
@@ -398,7 +399,7 @@ def test_the_desk_shows_whose_a_correction_is_and_what_is_not_learned(database):
 
 def test_the_demos_admin_approves_only_what_a_cited_passage_says(database):
     """An admin who waves everything through would be no model of one."""
-    question = Question("How long may I return things?", "returns.md", ["30 days"])
+    question = GoldenQuestion("How long may I return things?", ("30 days",), "returns.md", 1)
     bodies = {
         "Returns are free for 30 days. [1]": True,
         "Returns are free for 30 days. [2]": False,  # the passage that was not shown

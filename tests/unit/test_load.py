@@ -13,7 +13,7 @@ import pytest
 from pypdf import PdfReader, PdfWriter
 
 from core.errors import DocumentError
-from retrieval.load import load_document
+from retrieval.formats import load_document
 
 ARTICLES = Path(__file__).parents[2] / "examples" / "company" / "articles"
 

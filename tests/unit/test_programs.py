@@ -1,11 +1,22 @@
 """The stack's programs: what is started, with which words, and what stays private."""
 
+import importlib
+import importlib.util
+import itertools
+import re
 import sys
+from pathlib import Path
 
 import pytest
 
-from core.settings import Settings
-from stack.programs import programs, stack_environment, vllm_command, vllm_environment
+from core.settings import ROOT, Settings
+from stack.programs import (
+    LORA_EXTENSION,
+    programs,
+    stack_environment,
+    vllm_command,
+    vllm_environment,
+)
 from stack.supervisor import last_words
 
 
@@ -100,6 +111,40 @@ def test_training_gives_way_to_the_chat(tmp_path):
 
     assert ["nice", "-n", "10", sys.executable] == trainer.command[:4]
     assert "1" == trainer.command[trainer.command.index("-c") + 1]
+
+
+def modules_named(words):
+    """The modules that a command's words have Python or Celery run."""
+    return [after for word, after in itertools.pairwise(words) if word in ("-m", "-A")]
+
+
+def test_each_program_names_modules_and_files_that_exist(tmp_path):
+    """A name in a string moves with nobody's import: it would be missed at the next start."""
+    commands = [program.command for program in programs(make(tmp_path))]
+    every = [module for command in commands for module in modules_named(command)]
+    named = [module for module in every if not module.startswith("vllm.")]  # 8 s to look at
+    files = [word for command in commands for word in command if word.endswith(".py")]
+
+    assert {"bot.app", "workers.app", "celery"} == set(named)
+    assert [] == [module for module in named if importlib.util.find_spec(module) is None]
+    assert [] == [path for path in files if not Path(path).is_file()]
+    assert files
+
+
+def test_vllms_extension_exists():
+    """vLLM imports it by its name in every worker."""
+    module, name = LORA_EXTENSION.rsplit(".", 1)
+    assert isinstance(getattr(importlib.import_module(module), name), type)
+
+
+@pytest.mark.parametrize("path", ["compose.yaml", "migrations/schema.sql"])
+def test_files_name_modules_that_exist(path):
+    """What runs on a server is named in files that no import contract reads."""
+    words = re.findall(r"[\w.-]+", (ROOT / path).read_text(encoding="utf-8"))
+    ours = [module for module in modules_named(words) if "." in module]
+
+    assert [] == [module for module in ours if importlib.util.find_spec(module) is None]
+    assert ours
 
 
 @pytest.mark.parametrize(
