@@ -5,8 +5,8 @@ from __future__ import annotations
 import re
 from collections import Counter
 from collections.abc import Callable, Sequence
-from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
+from functools import partial
 from pathlib import Path, PurePosixPath
 from typing import Any
 
@@ -14,6 +14,7 @@ from answering.plan import PromptBuilder
 from core.db import Database
 from core.errors import InvalidInput
 from core.jsonl import BadLine, Row, read_jsonl
+from core.leases import Check, map_in_threads
 from core.settings import NOTHING_FOUND, Settings
 from core.types import Message
 from core.vllm import BASE, VllmClient
@@ -50,9 +51,12 @@ def measure(
     live: str | None,
     dataset: Path,
     on_progress: Progress,
+    check: Check,
 ) -> Evidence:
     """
     Return what `candidate` and `live` (None: the base model) do on held-out and golden questions.
+
+    `check` is called all the while and may raise.
 
     Raises:
         ModelUnavailable: vLLM went away.
@@ -61,17 +65,18 @@ def measure(
     rows = read_heldout(dataset)[:MAX_HELDOUT]
     baseline = live or BASE
     on_progress(f"scoring {len(rows)} held-out pairs")
-    with ThreadPoolExecutor(N_STREAMS) as threads:
-        scored = threads.map(lambda row: _margins(vllm, row, baseline, candidate), rows)
-        margins = [pair for pair in scored if pair is not None]
-        golden, problems = golden_questions(db, settings)
-        extra = [Asked(row["prompt"]) for row in rows[: max(0, MIN_ANSWERS - len(golden))]]
-        asked = [*golden, *extra]
-        on_progress(f"asking {len(asked)} questions of both")
-        answers = {
-            model: list(threads.map(lambda each, m=model: _answer(vllm, settings, m, each), asked))
-            for model in (baseline, candidate)
-        }
+    scored = map_in_threads(
+        lambda row: _margins(vllm, row, baseline, candidate), rows, N_STREAMS, check
+    )
+    margins = [pair for pair in scored if pair is not None]
+    golden, problems = golden_questions(db, settings, check)
+    extra = [Asked(row["prompt"]) for row in rows[: max(0, MIN_ANSWERS - len(golden))]]
+    asked = [*golden, *extra]
+    on_progress(f"asking {len(asked)} questions of both")
+    answers = {
+        model: map_in_threads(partial(_answer, vllm, settings, model), asked, N_STREAMS, check)
+        for model in (baseline, candidate)
+    }
     chosen = [len(row["chosen"][0]["content"].split()) for row in rows]
     return Evidence(
         margins=margins,
@@ -101,7 +106,9 @@ def _margins(
         return None
 
 
-def golden_questions(db: Database, settings: Settings) -> tuple[list[Asked], list[str]]:
+def golden_questions(
+    db: Database, settings: Settings, check: Check = lambda: None
+) -> tuple[list[Asked], list[str]]:
     """
     Return the company's golden questions with the prompts the chat would send now.
 
@@ -114,6 +121,7 @@ def golden_questions(db: Database, settings: Settings) -> tuple[list[Asked], lis
     build = PromptBuilder(db, settings)
     asked = []
     for row in entries[:MAX_GOLDEN]:
+        check()
         entry = row.fields
         try:
             prompt = build(entry["question"])

@@ -19,7 +19,7 @@ from bot.web.people import ADMIN
 from core import audit
 from core.audit import Action
 from core.errors import InvalidInput
-from retrieval.jobs import request_job
+from core.jobs import request_job
 from retrieval.links import canonical, is_url, without_query
 from retrieval.load import MAX_BYTES
 

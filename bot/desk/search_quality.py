@@ -25,7 +25,7 @@ from bot.web.people import ADMIN, require_admin
 from core import audit
 from core.audit import Action
 from core.errors import InvalidInput, RatchetError
-from retrieval.jobs import request_job
+from core.jobs import request_job
 from retrieval.tuning import Tuning
 
 N_SHOWN = 20

@@ -1,4 +1,4 @@
-"""SQL of learning: approved corrections, runs under a lease, adapters, the live log, ejections."""
+"""SQL of learning: approved corrections, runs, adapters, the live log, ejections."""
 
 from core.learning.adapters import (
     adapter_names,
@@ -11,7 +11,6 @@ from core.learning.adapters import (
     list_adapters,
     next_adapter_name,
 )
-from core.learning.attempts import list_attempts
 from core.learning.deployments import (
     clean_adapters_newest_live_first,
     deploy,
@@ -39,17 +38,14 @@ from core.learning.ejections import (
     tainted_adapters,
 )
 from core.learning.runs import (
-    advance_run,
-    expired_runs,
-    fail_exhausted_runs,
+    forget_steps,
     get_run,
-    lease_run,
+    judge_run,
     list_runs,
-    note_progress,
     record_step,
-    renew_lease,
     request_run,
     run_steps,
+    set_dataset,
 )
 from core.learning.signals import (
     FeedbackRow,
@@ -62,16 +58,14 @@ __all__ = [
     "FeedbackRow",
     "adapter_names",
     "adapters_on_trial",
-    "advance_run",
     "answer_ejections",
     "clean_adapters_newest_live_first",
     "comparison_of",
     "deploy",
     "eject_rater",
-    "expired_runs",
     "fail_deployment",
-    "fail_exhausted_runs",
     "fits_base",
+    "forget_steps",
     "gate_report_of",
     "get_adapter",
     "get_deployment",
@@ -81,9 +75,8 @@ __all__ = [
     "insert_dataset",
     "insert_gate_report",
     "is_known_rater",
-    "lease_run",
+    "judge_run",
     "list_adapters",
-    "list_attempts",
     "list_deployments",
     "list_runs",
     "live_adapter",
@@ -91,17 +84,16 @@ __all__ = [
     "make_live",
     "newest_dataset",
     "next_adapter_name",
-    "note_progress",
     "note_server",
     "pending_deployment",
     "previous_live",
     "raw_feedback",
     "record_step",
-    "renew_lease",
     "request_run",
     "run_steps",
     "server_states",
     "serving",
+    "set_dataset",
     "standing_hold",
     "tainted_adapters",
     "try_lock_bringing",

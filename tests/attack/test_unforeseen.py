@@ -13,11 +13,13 @@ from bot.desk.gate_words import gate_card
 from bot.desk.learning_cards import run_card
 from core import feedback, learning
 from core.errors import InvalidInput
+from core.jobs import Outcome, end_attempt, list_attempts
 from core.settings import Settings
 from core.types import RunState
 from retrieval.queries import read_queries
 from tests.builders import ADMIN, make_turn
-from training import child, dataset, pipeline, trial
+from tests.worker import claim, retrain
+from training import child, dataset, trial
 from training.gate import Answered, Evidence, PairMargins, decide
 from training.import_feedback import import_feedback
 from training.pairs import build_pairs
@@ -52,7 +54,7 @@ def request_with_pairs(database, n=20):
 def ended_run(database, run_id):
     """The run with its attempts."""
     with database.connect() as conn:
-        return learning.get_run(conn, run_id), learning.list_attempts(conn, run_id)
+        return learning.get_run(conn, run_id), list_attempts(conn, run_id)
 
 
 def test_line_separators_are_imported_frozen_and_trained_on(database, settings, tmp_path):
@@ -138,7 +140,7 @@ def test_an_error_nobody_foresaw_ends_the_run_at_once_with_its_reason(database, 
     settings.datasets.write_text("a file where a folder should be")
     run_id = request_with_pairs(database)
 
-    ended = pipeline.retrain(database, settings, run_id)
+    ended = retrain(database, settings)
 
     run, [attempt] = ended_run(database, run_id)
     assert (RunState.FAILED, RunState.FAILED, 1) == (ended, run.state, run.attempt)
@@ -165,7 +167,7 @@ def test_a_run_that_outlasts_the_workers_limit_says_so(database, settings):
     striker = threading.Thread(target=strike)
     striker.start()
     try:
-        ended = pipeline.retrain(database, settings, run_id)
+        ended = retrain(database, settings)
     finally:
         striker.join()
         signal.signal(signal.SIGUSR1, before)
@@ -175,14 +177,15 @@ def test_a_run_that_outlasts_the_workers_limit_says_so(database, settings):
     assert "longer than the worker allows" in run.error
 
 
-def test_the_desk_shows_every_attempt_when_there_was_more_than_one(database):
+def test_the_desk_shows_every_attempt_when_there_was_more_than_one(database, settings):
     """The last reason alone hides what happened before."""
     with database.connect() as conn:
-        run = learning.request_run(conn, "command")
-        first = learning.lease_run(conn, run.id, 60, 3)
-        learning.advance_run(conn, run.id, first.lease_token, RunState.QUEUED, error="vLLM <away>")
-        second = learning.lease_run(conn, run.id, 60, 3)
-        attempts = learning.list_attempts(conn, run.id)
+        run_id = learning.request_run(conn, "command").id
+    job = claim(database, settings, "retrain")
+    with database.connect() as conn:
+        end_attempt(conn, job, Outcome.RETRIED, reason="vLLM <away>")
+    claim(database, settings, "retrain")
+    second, attempts = ended_run(database, run_id)
 
     shown = run_card(second, None, attempts)
 

@@ -15,9 +15,9 @@ from bot.desk.queue import Shown, find_place
 from bot.desk.standing import fingerprint
 from core.audit import list_entries
 from core.feedback import add_correction, decide_correction, record_review
+from core.jobs import list_jobs, request_job
 from core.learning import eject_rater, request_run
 from core.types import CorrectionStatus, Verdict
-from retrieval.jobs import list_jobs, request_job
 from tests.builders import ADMIN, ANNA, make_rating, make_turn
 
 
