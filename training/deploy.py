@@ -20,6 +20,7 @@ from core.errors import AdapterError, ModelUnavailable, RatchetError, StackError
 from core.settings import Settings
 from core.types import Adapter, Deployment, DeploymentState, ServerState
 from core.vllm import BASE, VllmClient
+from core.work import HeldJob
 from training import promotion, registry
 from training.smoke import smoke
 
@@ -50,6 +51,11 @@ def bring(db: Database, settings: Settings) -> list[str]:
         for server in settings.vllm_urls:
             changes += _tidy(db, settings, server)
     return changes
+
+
+def carry_out(held: HeldJob, settings: Settings) -> dict[str, Any]:
+    """Carry out the job that comes with each row of what should serve."""
+    return {"changes": bring(held.db, settings)}
 
 
 def wait_until_live(

@@ -10,10 +10,13 @@ from core import learning
 from core.audit import Action, record
 from core.base_model import BaseModel, identify
 from core.errors import AdapterError, InvalidInput
+from core.jobs import request_once
 from core.settings import Settings
 from core.types import Deployment, DeploymentKind, DeploymentState
 from core.vllm import BASE
 from training import registry
+
+DEPLOY = "deploy"  # the kind of job that brings the model servers there
 
 
 class NotPromotable(AdapterError):
@@ -56,6 +59,7 @@ def request_promotion(
         if doubts and not overrule:
             raise NotPromotable(f"{name} stays as it is: {'; '.join(doubts)}")
         compared = learning.comparison_of(conn, adapter)
+    _ask_worker(conn)
     return learning.deploy(
         conn,
         adapter,
@@ -201,7 +205,13 @@ def _roll_back(
     conn: Connection[Any], name: str | None, base: BaseModel, actor: str, reason: str, *, hold: bool
 ) -> Deployment:
     record(conn, actor, Action.ADAPTER_ROLLED_BACK, name or BASE, reason=reason)
+    _ask_worker(conn)
     return learning.deploy(conn, name, DeploymentKind.ROLLBACK, actor, reason, base=base, hold=hold)
+
+
+def _ask_worker(conn: Connection[Any]) -> None:
+    """Have a worker look at the rows at once; should a job be at it, the clock's tick follows."""
+    request_once(conn, DEPLOY, {}, key=DEPLOY)
 
 
 def _called(name: str | None) -> str:
