@@ -9,8 +9,10 @@ from answering.prompt import build_messages, is_small_talk
 from core.db import Database
 from core.settings import Settings
 from core.types import Message, Passage
+from retrieval.adoption import current_options
 from retrieval.embed import get_embedder
-from retrieval.search import SearchOptions, search
+from retrieval.options import Scope
+from retrieval.search import search
 
 
 @dataclass(frozen=True, slots=True)
@@ -36,12 +38,11 @@ class PromptBuilder:
             DatabaseUnavailable: Postgres can't be reached.
         """
         settings = self._settings
-        found = search(
-            self._db,
-            get_embedder(settings),
-            question,
-            SearchOptions.of(settings),
-        )
+        with self._db.connect() as conn:
+            options = current_options(conn, settings)
+        embedder, scope = get_embedder(settings), Scope.of(settings)
+        searched = search(self._db, embedder, question, options, scope)
+        found = searched.passages if searched.relevant else []
         if not found and not is_small_talk(question):
             return Prompt(None, [])
         built = build_messages(

@@ -16,14 +16,15 @@ from bench.report import Row, at_least, at_most
 from core.db import Database
 from core.jsonl import read_own_jsonl
 from core.settings import NOTHING_FOUND, Settings
-from core.types import Message, Passage
+from core.types import HELP, Message, Passage
 from core.vllm import BASE, VllmClient
 from examples.customers import cited_numbers, holds_facts, says_not_found
 from examples.recipe.prompts import SORRY
 from examples.recipe.smalltalk import REPLIES
 from examples.recipe.styles import CLOSINGS, FORMAL_OPENINGS, WARM_OPENINGS
 from retrieval.embed import get_embedder
-from retrieval.search import SearchOptions, search
+from retrieval.options import Scope, SearchOptions
+from retrieval.search import search
 
 N_STREAMS = 8
 WORD = re.compile(r"[^\W\d_]+(?:'[^\W\d_]+)?")
@@ -64,12 +65,14 @@ class Asker:
         history: Sequence[Message] = (),
         model: str = BASE,
         temperature: float = 0.0,
-        collection: str = "help",
+        collection: str = HELP,
     ) -> Reply:
         """Search, build the prompt, and let the model answer; the base model if none is named."""
         settings = self.settings
-        options = replace(SearchOptions.of(settings), collection=collection)
-        found = search(self.database, self.embedder, question, options, history=history)
+        options = SearchOptions.of(settings)
+        scope = replace(Scope.of(settings), collections=(collection,))
+        searched = search(self.database, self.embedder, question, options, scope, history=history)
+        found = searched.passages if searched.relevant else []
         if not found and not is_small_talk(question):
             return Reply(question, NOTHING_FOUND, [], hit_limit=False)
         messages = self.prompt(question, found, history)
@@ -101,7 +104,7 @@ class Asker:
             return self.ask(question, collection=collection)
 
         with ThreadPoolExecutor(N_STREAMS) as pool:
-            return list(pool.map(ask, questions, collections or ["help"] * len(questions)))
+            return list(pool.map(ask, questions, collections or [HELP] * len(questions)))
 
 
 def company_rows(settings: Settings, database: Database, vllm: VllmClient) -> list[Row]:

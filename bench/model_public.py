@@ -13,6 +13,7 @@ from bench.model_answers import Asker, Reply, share
 from bench.report import Row, at_least
 from core.db import Database
 from core.settings import Settings
+from core.types import HELP
 from core.vllm import VllmClient
 from examples.recipe.mix import Mixture
 from examples.recipe.public import Chunk as TrainedChunk
@@ -60,7 +61,7 @@ def _asked(
     *,
     together: bool,
 ) -> list[Row]:
-    homes = ["help" if together else f"of-{number}" for number in range(len(documents))]
+    homes = [HELP if together else f"of-{number}" for number in range(len(documents))]
     with scratch_database(settings.dsn) as database:
         asker = Asker(settings, database, vllm)
         for number, chunks in enumerate(documents):

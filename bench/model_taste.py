@@ -17,7 +17,7 @@ from core.settings import Settings
 from core.vllm import BASE, VllmClient
 from examples.customers import Preference, holds_facts, judge, wins
 from training.child import events, training, write_config
-from training.recipe import DPO
+from training.objectives import DPO
 
 N_PAIRS = 200
 DRAWS = 4  # answers sampled to each customer question, to find pairs among
@@ -55,8 +55,7 @@ def preference_pairs(asker: Asker, taste: Preference, drawn: Sequence[Asked]) ->
             continue
         row = {
             "prompt": asker.prompt(reply.question, reply.passages),
-            "chosen": [{"role": "assistant", "content": verdict.correction}],
-            "rejected": [{"role": "assistant", "content": reply.text}],
+            **DPO.columns_of(reply.text, verdict.correction),
         }
         lines.setdefault(f"{reply.question} {reply.text}", json.dumps(row) + "\n")
     return list(lines.values())

@@ -14,29 +14,30 @@ from bench.report import Row, at_least
 from core.company import load_company
 from core.db import Database
 from core.settings import Settings
-from core.types import Passage
 from retrieval.embed import Embedder, TokenVectors
-from retrieval.evaluate import evaluate_file
-from retrieval.hybrid import N_CANDIDATES, hybrid_search, word_rarities
+from retrieval.evaluate import LEGS, evaluate, leg_order
 from retrieval.ingest import ingest
 from retrieval.metrics import bootstrap_ratio, ndcg_at
-from retrieval.rerank import get_reranker
+from retrieval.options import Scope, SearchOptions
+from retrieval.queries import read_queries
+from retrieval.search import find_candidates
 
 PEER = "LangChain PGVector's default: exact cosine, same vectors"
 METRICS = ("recall@1", "recall@5", "recall@10", "ndcg@10", "mrr")
-PATIENT_MS = 60_000.0  # the order is judged here, not the time
+PATIENT = SearchOptions(limit=10, rerank_ms=60_000)  # the order is judged here, not the time
 Ranking = dict[str, list[str]]  # by leg: the judged names, best first
 
 
 def company_rows(database: Database, embedder: Embedder, settings: Settings) -> list[Row]:
     """Return the figures of the sample company's golden questions, leg by leg."""
     ingest(database, embedder, [load_company(settings.company).articles])
-    figures = evaluate_file(database, embedder, settings.company / "golden.jsonl")
+    queries, options = read_queries(settings.company / "golden.jsonl"), SearchOptions.of(settings)
+    found = evaluate(database, embedder, queries, options, Scope.of(settings))
     return [
-        Row(f"sample company: {metric}, {leg}", each["value"], "", n=figures["n_queries"],
-            ci=(each["low"], each["high"]))
-        for leg, of_leg in figures["legs"].items()
-        for metric, each in of_leg.items()
+        Row(f"sample company: {metric}, {leg}", each.value, "", n=found.n_queries,
+            ci=(each.low, each.high))
+        for leg, figures in found.legs.items()
+        for metric, each in figures.metrics.items()
         if metric in METRICS
     ]  # fmt: skip
 
@@ -65,7 +66,7 @@ def _set_rows(
     for question in judged.questions:
         [asked] = embedder.token_vectors([question.text])
         ranking = _ranking(database, embedder, question, asked, name_of)
-        nearest = np.argsort(-embeddings_ND @ asked.vector, kind="stable")[:N_CANDIDATES]
+        nearest = np.argsort(-embeddings_ND @ asked.vector, kind="stable")[: PATIENT.n_candidates]
         rankings.append(ranking | {"cosine": _unique(names[at] for at in nearest)})
     return _quality_rows(judged, rankings)
 
@@ -77,24 +78,11 @@ def _ranking(
     asked: TokenVectors,
     name_of: dict[int, str],
 ) -> Ranking:
-    with database.connect() as conn:
-        found = hybrid_search(
-            conn, asked.vector, question.text, collection="help", limit=2 * N_CANDIDATES,
-            n_candidates=N_CANDIDATES,
-        )  # fmt: skip
-        rarity = word_rarities(conn, [word for word in asked.words if word])
-    reranked, _ = get_reranker(embedder).rerank(asked, rarity, found, budget_ms=PATIENT_MS)
+    found = find_candidates(database, embedder, question.text, asked, PATIENT, Scope())
     return {
-        "dense": _names([p for p in found if p.dense_rank], "dense_rank", name_of),
-        "text": _names([p for p in found if p.text_rank], "text_rank", name_of),
-        "fused": _names(found, "rank", name_of),
-        "reranked": _names(reranked, "rank", name_of),
+        leg: _unique(name_of[p.chunk_id] for p in leg_order(found, leg) if p.chunk_id is not None)
+        for leg in LEGS
     }
-
-
-def _names(passages: Sequence[Passage], rank: str, name_of: dict[int, str]) -> list[str]:
-    ordered = sorted(passages, key=lambda passage: int(getattr(passage, rank)))
-    return _unique(name_of[p.chunk_id] for p in ordered if p.chunk_id is not None)
 
 
 def _unique(names: Iterable[str]) -> list[str]:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -17,13 +18,16 @@ from bench.report import Row, at_least, at_most
 from bench.stopwatch import milliseconds, p50
 from core.db import Database
 from core.settings import Settings
+from core.types import EVERYONE
 from retrieval.embed import Embedder
-from retrieval.hybrid import N_CANDIDATES, hybrid_search
-from retrieval.search import SearchOptions, search
+from retrieval.hybrid import hybrid_search
+from retrieval.options import Scope, SearchOptions
+from retrieval.search import search
 from retrieval.store import replace_document
 
 N_LARGE, N_SMALL, N_HUGE = 100_000, 10_000, 1_000_000
 N_TIMED = 200
+PLAIN = SearchOptions(limit=3)
 N_FILTERED = 50
 FEW_SHARE = 100  # one document in this many is for the few
 PEER = "LangChain PGVector's default query"  # exact cosine over `vector`, one collection
@@ -76,8 +80,7 @@ def _large_rows(database: Database, embedder: Embedder, texts: Sequence[str]) ->
     asked = texts[:N_TIMED]
     queries_ND = embedder.passages(asked)
     # The chat reads from all audiences here, so that nothing is spared.
-    plain = SearchOptions(limit=3, audiences=("everyone", "few"))
-    reranking = SearchOptions(limit=3, audiences=("everyone", "few"), rerank_ms=80)
+    scope, reranking = Scope(audiences=(EVERYONE, "few")), replace(PLAIN, rerank_ms=80)
     with database.connect() as conn:
         n_chunks = _count(conn, "chunks")
         recall = float(np.mean([_index_recall(conn, query_D) for query_D in queries_ND]))
@@ -85,9 +88,9 @@ def _large_rows(database: Database, embedder: Embedder, texts: Sequence[str]) ->
         exact_ms = [milliseconds(_exact, conn, query_D) for query_D in queries_ND]
         peer_ms = [milliseconds(_peer_search, conn, embedder, text) for text in asked]
         filtered = [_n_for_the_few(conn, query_D) for query_D in queries_ND[:N_FILTERED]]
-    ours_ms = [milliseconds(search, database, embedder, text, plain) for text in asked]
-    new_ms = [milliseconds(search, database, embedder, text, reranking) for text in asked]
-    again_ms = [milliseconds(search, database, embedder, text, reranking) for text in asked]
+    ours_ms = [milliseconds(search, database, embedder, text, PLAIN, scope) for text in asked]
+    new_ms = [milliseconds(search, database, embedder, text, reranking, scope) for text in asked]
+    again_ms = [milliseconds(search, database, embedder, text, reranking, scope) for text in asked]
     label, n = f"{n_chunks} chunks", len(asked)
     few = float(np.mean(filtered))
     return [
@@ -120,7 +123,7 @@ def _nearest(
 ) -> list[int]:
     """Ask the index for as many candidates as the dense leg does, and keep ten."""
     sql = f"SELECT id FROM {table} ORDER BY embedding <=> %s LIMIT %s"  # noqa: S608 - our own names
-    return [key for (key,) in conn.execute(sql, (HalfVector(query_D), N_CANDIDATES))][:10]
+    return [key for (key,) in conn.execute(sql, (HalfVector(query_D), PLAIN.n_candidates))][:10]
 
 
 def _exact(conn: Connection[Any], query_D: NDArray[np.float32]) -> list[int]:
@@ -131,7 +134,7 @@ def _exact(conn: Connection[Any], query_D: NDArray[np.float32]) -> list[int]:
 
 def _n_for_the_few(conn: Connection[Any], query_D: NDArray[np.float32]) -> int:
     """Return how many of ten passages a search finds that only one in a hundred may read."""
-    found = hybrid_search(conn, query_D, "", collection="help", limit=10, audiences=["few"])
+    found = hybrid_search(conn, query_D, "", PLAIN, Scope(audiences=("few",)), limit=10)
     return len(found)
 
 

@@ -23,9 +23,10 @@ from core.settings import Settings
 from core.types import Passage
 from examples.customers import Preference, corrected, holds_facts
 from retrieval.chunk import split
-from retrieval.formats import load_document
+from retrieval.formats import parse_bytes
+from retrieval.load import read_bytes
 from training.child import events, training, write_config
-from training.recipe import DPO, Recipe
+from training.objectives import DPO, Objective
 
 N_PAIRS = 100
 N_STEPS = 25  # one round of the pairs: the longest prompt is met
@@ -53,10 +54,10 @@ def run(settings: Settings) -> list[Row]:
         folder = Path(scratch)
         lines = [json.dumps(pair) + "\n" for pair in pairs(settings)]
         (folder / "train.jsonl").write_text("".join(lines), encoding="utf-8")
-        recipe = replace(DPO, min_steps=N_STEPS, n_epochs=1)
-        ours = measure(settings, recipe, folder, "ours")
+        recipe = replace(DPO.recipe, min_steps=N_STEPS, n_epochs=1)
+        ours = measure(settings, replace(DPO, recipe=recipe), folder, "ours")
         with patch.dict(os.environ, PLAIN):
-            at_once = replace(recipe, rows_at_once=recipe.batch_size)
+            at_once = replace(DPO, recipe=replace(recipe, rows_at_once=recipe.batch_size))
             plain = measure(settings, at_once, folder, "plain")
     peer = f"plain: {plain.pss_gib:.2f}"
     return [
@@ -68,9 +69,9 @@ def run(settings: Settings) -> list[Row]:
     ]
 
 
-def measure(settings: Settings, recipe: Recipe, folder: Path, name: str) -> Taken:
+def measure(settings: Settings, objective: Objective, folder: Path, name: str) -> Taken:
     """Train in a child as the product does, and watch it."""
-    config = write_config(settings, recipe, folder, folder / name)
+    config = write_config(settings, objective, folder, folder / name)
     ends_s: list[float] = []
     with training(config) as child, Watcher(child.pid) as watcher:
         for _ in events(child):
@@ -126,7 +127,7 @@ def pairs(settings: Settings) -> list[dict[str, Any]]:
 
 
 def _passages(path: Path, count: Callable[[str], int]) -> list[Passage]:
-    document = load_document(path)
+    document = parse_bytes(read_bytes(path), uri=str(path), name=path.name)
     return [
         Passage(
             rank=1,
@@ -164,8 +165,4 @@ def _pair(
     if chosen is None:
         return None
     wrong = f"{passages[-1].body[:120]} [1]"
-    return {
-        "prompt": prompt.messages,
-        "chosen": [{"role": "assistant", "content": chosen}],
-        "rejected": [{"role": "assistant", "content": wrong}],
-    }
+    return {"prompt": prompt.messages, **DPO.columns_of(wrong, chosen)}

@@ -25,8 +25,10 @@ from core.errors import ConfigurationError, InvalidInput, ModelUnavailable
 from core.learning import serving
 from core.settings import Settings
 from core.types import Message, Passage, Turn, TurnStatus
+from retrieval.adoption import current_options
 from retrieval.embed import Embedder
-from retrieval.search import SearchOptions, search
+from retrieval.options import Scope, SearchOptions
+from retrieval.search import search
 
 MAX_QUESTION_CHARS = 8_000
 MAX_TITLE_CHARS = 60
@@ -96,13 +98,13 @@ class TurnStore:
             NotFound: No such conversation, or it is somebody else's.
         """
         asked = checked_question(question)
-        turns, adapter = self._now(owner_id, conversation_id)
+        turns, adapter, options = self._now(owner_id, conversation_id)
         place = len(turns) if position is None else position
         if not 0 <= place <= len(turns):
             raise InvalidInput(f"there is no question {place + 1} in this conversation")
         history = history_of(turns[:place])
         searching_at = perf_counter()
-        found = self._search(asked, history)
+        found = self._search(asked, history, options)
         retrieval_ms = (perf_counter() - searching_at) * 1000
         prompt = build_messages(
             read_guidelines(self.settings),
@@ -143,22 +145,22 @@ class TurnStore:
                 retrieval_ms=plan.retrieval_ms,
             )
 
-    def _now(self, owner_id: UUID, conversation_id: UUID | None) -> tuple[list[Turn], str | None]:
+    def _now(
+        self, owner_id: UUID, conversation_id: UUID | None
+    ) -> tuple[list[Turn], str | None, SearchOptions]:
         with self.db.connect() as conn:
             turns = load_turns(conn, conversation_id, owner_id) if conversation_id else []
-            return turns, self._serving(conn)
+            return turns, self._serving(conn), current_options(conn, self.settings)
 
     def _serving(self, conn: Connection[Any]) -> str | None:
         return serving(conn, identify(self.settings.model)).adapter
 
-    def _search(self, question: str, history: list[Message]) -> list[Passage]:
-        return search(
-            self.db,
-            self.embedder,
-            question,
-            SearchOptions.of(self.settings),
-            history=history,
-        )
+    def _search(
+        self, question: str, history: list[Message], options: SearchOptions
+    ) -> list[Passage]:
+        scope = Scope.of(self.settings)
+        found = search(self.db, self.embedder, question, options, scope, history=history)
+        return found.passages if found.relevant else []
 
     def reassign(self, draft: Draft) -> str | None:
         """

@@ -17,7 +17,7 @@ from bot.web.people import is_admin, visitor_id
 from core.conversations import turn_owner, turn_passages
 from core.errors import NotFound, TurnNotFound
 from core.types import Passage
-from retrieval.search import SearchOptions
+from retrieval.options import Scope
 from retrieval.store import StoredDocument, get_chunk_body, get_document
 
 REMOVED = "This article has been removed since. The answer read:"
@@ -27,7 +27,7 @@ CLOSED = "This article is no longer open to you. The answer read:"
 def view_routes(services: Services) -> APIRouter:
     """Return the routes of the pages that citations and admins link to."""
     routes = APIRouter(default_response_class=HTMLResponse)
-    audiences = SearchOptions.of(services.settings).audiences
+    audiences = Scope.of(services.settings).audiences
 
     @routes.get("/documents/{document_id}")
     def document(

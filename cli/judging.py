@@ -3,12 +3,18 @@
 from __future__ import annotations
 
 from contextlib import closing
+from dataclasses import replace
 from pathlib import Path
-from typing import Annotated, Any
+from typing import TYPE_CHECKING, Annotated
 
 import typer
 
 from cli.output import Json, print_json, print_table
+from core.types import HELP
+
+if TYPE_CHECKING:
+    from retrieval.figures import Comparison, Evaluation
+    from retrieval.metrics import Difference, Estimate
 
 app = typer.Typer(help="Judge a part of the product by questions of your own.")
 
@@ -23,7 +29,7 @@ def retrieval(
     against: Annotated[
         str, typer.Option(help="Other settings to compare with: rrf_k=60,text_weight=1")
     ] = "",
-    collection: str = "help",
+    collection: str = HELP,
     picture: Annotated[Path | None, typer.Option(help="Where to draw recall per leg.")] = None,
     as_json: Json = False,
 ) -> None:
@@ -33,38 +39,48 @@ def retrieval(
 
     from core.db import Database
     from core.settings import get_settings
+    from retrieval.adoption import current_options
     from retrieval.embed import get_embedder
-    from retrieval.evaluate import evaluate_file
-    from retrieval.tuning import Tuning
+    from retrieval.evaluate import evaluate
+    from retrieval.options import Scope, parse_figures
+    from retrieval.queries import read_queries
+    from retrieval.recall_picture import draw_recall
 
-    other = Tuning.parse(against) if against else None
+    figures = parse_figures(against) if against else {}
     settings = get_settings()
+    asked = read_queries(queries)
+    scope = replace(Scope.of(settings), collections=(collection,))
     drawn = picture or settings.home / "retrieval.png"
     with (
         closing(Database(settings.dsn).open()) as db,
         Progress(console=Console(stderr=True), disable=as_json, transient=True) as bar,
     ):
         db.require()  # says so within two seconds; loading the embedder takes longer
+        with db.connect() as conn:
+            options = current_options(conn, settings)
+        other = options.changed(figures) if figures else None
         task = bar.add_task("searching", total=None)
-        found = evaluate_file(
+        found = evaluate(
             db,
             get_embedder(settings),
-            queries,
-            collection=collection,
-            picture=drawn,
+            asked,
+            options,
+            scope,
             against=other,
             on_progress=lambda done, of, _: bar.update(task, completed=done, total=of),
         )
+    draw_recall(found, drawn)
     if as_json:
-        print_json(found)
+        print_json({"queries": queries, **found.to_json(), "picture": drawn})
     else:
         _print_figures(found)
+        typer.echo(f"Picture: {drawn}")
 
 
 @app.command(name="queries")
 def make_queries(
     out: Annotated[Path, typer.Option(help="The new file, JSON lines for `eval retrieval`.")],
-    collection: str = "help",
+    collection: str = HELP,
     as_json: Json = False,
 ) -> None:
     """Make a query set from liked answers and from reviews; it holds customers' own words."""
@@ -84,42 +100,44 @@ def make_queries(
         typer.echo(f"{n_liked} questions from liked answers, {n_reviewed} from reviews: {out}")
 
 
-def _print_figures(found: dict[str, Any]) -> None:
+def _print_figures(found: Evaluation) -> None:
     from retrieval.recall_picture import LEG_NAMES
 
-    legs: dict[str, dict[str, Any]] = found["legs"]
-    metrics = [name for name in legs["fused"] if name != "recall_curve"]
-    typer.echo(f"{found['n_queries']} questions; below each figure its 95 % interval\n")
-    rows = [[_name(m), *(_with_interval(of_leg[m]) for of_leg in legs.values())] for m in metrics]
-    print_table(["", *(LEG_NAMES[leg] for leg in legs)], rows)
-    if "against" in found:
-        _print_comparison(found, metrics)
-    if found["unknown"]:
-        typer.echo(f"Not ingested: {', '.join(found['unknown'])}", err=True)
-    typer.echo(f"Picture: {found['picture']}")
+    metrics = list(found.legs["fused"].metrics)
+    typer.echo(f"{found.n_queries} questions; below each figure its 95 % interval\n")
+    rows = [
+        [_name(m), *(_with_interval(leg.metrics[m]) for leg in found.legs.values())]
+        for m in metrics
+    ]
+    print_table(["", *(LEG_NAMES[leg] for leg in found.legs)], rows)
+    if found.against:
+        _print_comparison(found, found.against)
+    if found.unknown:
+        typer.echo(f"Not ingested: {', '.join(found.unknown)}", err=True)
 
 
-def _print_comparison(found: dict[str, Any], metrics: list[str]) -> None:
-    against = found["against"]
-    now, other = found["legs"][found["final"]], against["legs"][against["final"]]
+def _print_comparison(found: Evaluation, against: Comparison) -> None:
+    now, other = found.legs[found.final].metrics, against.legs[against.final].metrics
     rows = [
         [
             _name(m),
-            f"{now[m]['value']:.3f}",
-            f"{other[m]['value']:.3f}",
-            _with_interval(against["differences"][m], sign="+"),
-            f"{against['differences'][m]['p']:.2g}",
+            f"{now[m].value:.3f}",
+            f"{other[m].value:.3f}",
+            _with_interval(difference, sign="+"),
+            f"{difference.p:.2g}",
         ]
-        for m in metrics
+        for m, difference in against.differences.items()
     ]
     print_table(["what the chat finds", "in use", "other", "difference", "p"], rows)
-    typer.echo(f"{against['verdict']}\n")
+    typer.echo(f"{against.verdict}\n")
 
 
 def _name(metric: str) -> str:
     return METRIC_NAMES.get(metric, metric)
 
 
-def _with_interval(figure: dict[str, float], sign: str = "") -> str:
-    value, low, high = (format(figure[name], f"{sign}.3f") for name in ("value", "low", "high"))
+def _with_interval(figure: Estimate | Difference, sign: str = "") -> str:
+    value, low, high = (
+        format(number, f"{sign}.3f") for number in (figure.value, figure.low, figure.high)
+    )
     return f"{value}\n{low} – {high}\n"

@@ -11,6 +11,7 @@ import typer
 from cli.output import Json, print_json, print_table
 from cli.people import ACTOR
 from core.company import load_company
+from core.types import EVERYONE, HELP
 
 if TYPE_CHECKING:
     from core.settings import Settings
@@ -24,10 +25,10 @@ def ingest(
     sources: Annotated[
         list[str], typer.Argument(help="Files and folders of articles, addresses of websites.")
     ],
-    collection: str = "help",
+    collection: str = HELP,
     audience: Annotated[
         str, typer.Option(help="Who may read them: everyone, or a group such as staff.")
-    ] = "everyone",
+    ] = EVERYONE,
     as_json: Json = False,
 ) -> None:
     """Bring articles into the index; unchanged ones are skipped."""
@@ -48,31 +49,31 @@ def ingest(
 def search(
     question: str,
     limit: Annotated[int, typer.Option(min=1, max=100)] = 5,
-    collection: str = "help",
+    collection: str = HELP,
     as_json: Json = False,
 ) -> None:
     """Show the passages that an answer to a question would be given."""
     from core.db import Database
     from core.settings import get_settings
+    from retrieval.adoption import current_options
     from retrieval.embed import get_embedder
-    from retrieval.search import SearchOptions
+    from retrieval.options import Scope
     from retrieval.search import search as find_passages
 
     settings = get_settings()
     with closing(Database(settings.dsn).open()) as db:
         db.require()  # says so within two seconds; loading the embedder takes longer
-        found = find_passages(
-            db,
-            get_embedder(settings),
-            question,
-            replace(SearchOptions.of(settings), limit=limit, collection=collection),
-        )
+        with db.connect() as conn:
+            options = replace(current_options(conn, settings), limit=limit)
+        scope = replace(Scope.of(settings), collections=(collection,))
+        found = find_passages(db, get_embedder(settings), question, options, scope)
+    passages = found.passages if found.relevant else []
     if as_json:
-        print_json(found)
-    elif not found:
-        typer.echo("Nothing relevant was found.")
+        print_json(passages)
+    elif not passages:
+        typer.echo(f"Nothing relevant was found: {found.why}.")
     else:
-        rows = [[p.rank, f"{p.similarity:.2f}", p.title, p.heading, p.body] for p in found]
+        rows = [[p.rank, f"{p.similarity:.2f}", p.title, p.heading, p.body] for p in passages]
         print_table(["", "cosine", "article", "heading", "passage"], rows)
 
 
@@ -87,7 +88,7 @@ def ingest_first_articles(settings: Settings) -> str:
         return "ingested earlier"
     if not articles.is_dir():
         return f"none in {articles}"
-    report = _ingest(settings, [str(articles)], "help", "everyone", show_progress=False)
+    report = _ingest(settings, [str(articles)], HELP, EVERYONE, show_progress=False)
     done.touch()  # only now: an interrupted first ingest is finished by the next start
     return _in_words(report)
 
@@ -134,6 +135,7 @@ def _ingest(
             sources,
             collection=collection,
             audience=audience,
+            chunk_tokens=settings.chunk_tokens,
             on_progress=on_progress,
         )
 

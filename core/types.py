@@ -2,11 +2,14 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 from datetime import datetime
 from enum import StrEnum
 from typing import Any, Literal, TypedDict
 from uuid import UUID
+
+HELP = "help"  # the collection of articles that the chat searches
+EVERYONE = "everyone"  # the audience of what all may read
 
 
 class Message(TypedDict):
@@ -63,12 +66,6 @@ class CorrectionStatus(StrEnum):
     PROPOSED = "proposed"
     APPROVED = "approved"
     REJECTED = "rejected"
-
-
-class PairKind(StrEnum):
-    """Which honest comparison a preference pair comes from."""
-
-    CORRECTION = "correction"
 
 
 class RunState(StrEnum):
@@ -203,18 +200,15 @@ class Correction:
 
 
 @dataclass(frozen=True, slots=True)
-class PreferencePair:
-    """Two answers to the same messages, the first preferred; `messages` ends with the question."""
+class Review:
+    """What an admin found to be at fault in an answer."""
 
     id: UUID
-    kind: PairKind
     turn_id: UUID
-    conversation_id: UUID
-    rater_id: UUID
-    messages: list[Message]
-    chosen: str
-    rejected: str
-    provenance: dict[str, Any] = field(default_factory=dict)
+    reviewer_id: UUID
+    verdict: Verdict
+    note: str
+    created_at: datetime
 
 
 @dataclass(frozen=True, slots=True)

@@ -16,7 +16,7 @@ from trafilatura.metadata import extract_metadata
 from trafilatura.settings import use_config
 
 from core.errors import DocumentError
-from retrieval.load import MAX_TITLE_CHARS, MEDIA_TYPES, LoadedDocument, read_bytes, storable_text
+from retrieval.load import MAX_TITLE_CHARS, MEDIA_TYPES, LoadedDocument, storable_text
 from retrieval.pdf import pdf_markdown
 
 MAX_UNPACKED_BYTES = 200 * 2**20  # a DOCX is a zip; one that unpacks to more is a bomb
@@ -40,19 +40,6 @@ SIGNATURES = {
 _SHORT_PAGES = use_config()
 _SHORT_PAGES.set("DEFAULT", "MIN_EXTRACTED_SIZE", "50")
 _SHORT_PAGES.set("DEFAULT", "MIN_OUTPUT_SIZE", "1")
-
-
-def load_document(path: Path) -> LoadedDocument:
-    """
-    Read one of our own files in this process, where nothing bounds the time and memory it takes.
-
-    What others wrote goes through `retrieval.parser` instead.
-
-    Raises:
-        DocumentError: The file is of an unknown kind, empty, over 20 MB, not UTF-8, holds NUL
-            bytes, is encrypted or damaged; the text names the file and the reason.
-    """
-    return parse_bytes(read_bytes(path), uri=str(path.absolute()), name=path.name)
 
 
 def parse_bytes(raw: bytes, *, uri: str, name: str) -> LoadedDocument:

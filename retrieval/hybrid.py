@@ -12,34 +12,28 @@ from psycopg import Connection
 from psycopg.rows import dict_row
 
 from core.types import Passage
-from retrieval.store import EVERYONE, fold
+from retrieval.options import Scope, SearchOptions
+from retrieval.store import fold
 
-N_CANDIDATES = 50  # per leg, before fusion
 MAX_MATCHES = 2_000  # about as many chunks the lexical leg ranks; the rarest words choose them
-# Reciprocal rank fusion (Cormack, Clarke, Büttcher 2009): score = sum of weight / (k + rank).
-RRF_K = 10
-TEXT_WEIGHT = 0.5  # of the lexical leg; the dense leg has 1
 
 
 def hybrid_search(
     conn: Connection[Any],
     embedding: NDArray[np.float32],
     text: str,
+    options: SearchOptions,
+    scope: Scope,
     *,
-    collection: str,
-    limit: int,
-    audiences: Sequence[str] = (EVERYONE,),
-    n_candidates: int | None = None,
-    rrf_k: float = RRF_K,
-    text_weight: float = TEXT_WEIGHT,
+    limit: int | None = None,
 ) -> list[Passage]:
     """
-    Return the `limit` best chunks, best first, by reciprocal rank fusion of two legs.
+    Find chunks by two legs and return the `limit` best of their fusion, best first.
 
     One leg is the cosine to `embedding` (unit, 384), the other BM25 over the words of `text`,
-    of which any may match; each gives its `n_candidates` best, by default 50 or `limit` if
-    that is more. Only documents of the collection and for one of the audiences count, and
-    where `limit` of them exist that many come. `rank` counts from 1.
+    of which any may match; each gives its `options.n_candidates` best, or `limit` if that is
+    more, so that where `limit` chunks lie in the scope that many come. Without a limit all
+    candidates of both are returned. `rank` counts from 1.
     """
     sql = """
         WITH words AS (
@@ -66,7 +60,7 @@ def hybrid_search(
             FROM (
                 SELECT c.id, c.embedding <=> (SELECT embedding FROM query) AS distance
                 FROM chunks c JOIN documents d ON d.id = c.document_id
-                WHERE d.collection = %(collection)s AND d.audience = ANY(%(audiences)s)
+                WHERE d.collection = ANY(%(collections)s) AND d.audience = ANY(%(audiences)s)
                 ORDER BY c.embedding <=> (SELECT embedding FROM query)
                 LIMIT %(n_candidates)s
             ) nearest
@@ -77,7 +71,7 @@ def hybrid_search(
                 SELECT c.id, c.terms <#> (SELECT terms FROM query) AS negative_bm25
                 FROM chunks c JOIN documents d ON d.id = c.document_id
                 WHERE c.lexemes @@ (SELECT any_word FROM query)
-                  AND d.collection = %(collection)s AND d.audience = ANY(%(audiences)s)
+                  AND d.collection = ANY(%(collections)s) AND d.audience = ANY(%(audiences)s)
                 ORDER BY negative_bm25, c.id
                 LIMIT %(n_candidates)s
             ) matching
@@ -99,12 +93,12 @@ def hybrid_search(
     params = {
         "embedding": HalfVector(embedding),
         "text": fold(text),
-        "collection": collection,
-        "audiences": list(audiences),
-        "n_candidates": n_candidates or max(N_CANDIDATES, limit),
+        "collections": list(scope.collections),
+        "audiences": list(scope.audiences),
+        "n_candidates": max(options.n_candidates, limit or 0),
         "max_matches": MAX_MATCHES,
-        "rrf_k": rrf_k,
-        "text_weight": text_weight,
+        "rrf_k": options.rrf_k,
+        "text_weight": options.text_weight,
         "limit": limit,
     }
     with conn.cursor(row_factory=dict_row) as cur:

@@ -14,7 +14,8 @@ from numpy.typing import NDArray
 from core.db import Database
 from core.errors import DocumentError, InvalidInput, NotAllowed
 from core.leases import Check, wait_for
-from core.settings import Settings, get_settings
+from core.settings import CHUNK_TOKENS, Settings
+from core.types import EVERYONE, HELP
 from retrieval import store
 from retrieval.embed import Embedder
 from retrieval.links import is_url
@@ -83,9 +84,10 @@ def ingest(
     embedder: Embedder,
     sources: Sequence[Path | str],
     *,
-    collection: str = "help",
-    audience: str = "everyone",
+    collection: str = HELP,
+    audience: str = EVERYONE,
     public_only: bool = False,
+    chunk_tokens: int = CHUNK_TOKENS,
     on_progress: OnProgress | None = None,
     check: Check = lambda: None,
 ) -> IngestReport:
@@ -116,7 +118,7 @@ def ingest(
     on_progress = on_progress or (lambda _now: None)
     with Parser(embedder.tokenizer_json) as parser:
         sites = [Site(url, parser, public_only=public_only) for url in urls]
-        run = _Run(db, embedder, parser, collection, audience, known, on_progress)
+        run = _Run(db, embedder, parser, collection, audience, chunk_tokens, known, on_progress)
         run.report.problems += found.problems
         run.report.skipped += found.n_skipped
         _embed_and_store(run, _prepared(run, found.files, sites), check)
@@ -133,6 +135,7 @@ class _Run:
     parser: Parser
     collection: str
     audience: str
+    chunk_tokens: int
     known: dict[str, str]  # uri → hash, as stored before
     on_progress: OnProgress
     report: IngestReport = field(default_factory=IngestReport)
@@ -147,13 +150,12 @@ class _Run:
 
     def index_hash(self, content: bytes) -> str:
         """Hash the content together with what decides how it is indexed and for whom."""
-        tokens = get_settings().chunk_tokens
-        how = f"{INDEX_VERSION} {tokens} {self.embedder.name} {self.audience}\n"
+        how = f"{INDEX_VERSION} {self.chunk_tokens} {self.embedder.name} {self.audience}\n"
         return hashlib.sha256(how.encode() + content).hexdigest()
 
     def cut(self, document: LoadedDocument, sha256: str) -> _Prepared:
         """Cut a document into chunks; raises DocumentError when it holds headings only."""
-        cut = self.parser.cut(document, get_settings().chunk_tokens)
+        cut = self.parser.cut(document, self.chunk_tokens)
         return _Prepared(store.CutDocument(document, sha256, cut.chunks), cut.texts)
 
 

@@ -13,7 +13,7 @@ from psycopg import Connection
 from psycopg.rows import class_row
 
 from core.errors import InvalidInput
-from core.types import Verdict
+from core.types import HELP, Verdict
 from retrieval.queries import ArticleNames, JudgedQuery
 
 MAX_PER_PERSON = 20  # newest first; one busy or hostile customer must not become the measure
@@ -40,7 +40,7 @@ class JudgedTurn:
     cited: dict[str, str]  # {citation number: uri}
 
 
-def queries_from_turns(conn: Connection[Any], collection: str = "help") -> list[JudgedQuery]:
+def queries_from_turns(conn: Connection[Any], collection: str = HELP) -> list[JudgedQuery]:
     """
     Return the questions whose right articles people have told us, reviewed ones first.
 

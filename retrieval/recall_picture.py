@@ -3,7 +3,8 @@
 from __future__ import annotations
 
 from pathlib import Path
-from typing import Any
+
+from retrieval.figures import Evaluation
 
 LEG_NAMES = {
     "dense": "by meaning",
@@ -13,18 +14,18 @@ LEG_NAMES = {
 }
 
 
-def draw_recall(figures: dict[str, Any], path: Path) -> None:
-    """Draw the recall curves of `evaluate` into `path`; its ending chooses PNG, SVG or PDF."""
+def draw_recall(found: Evaluation, path: Path) -> None:
+    """Draw the recall curves of an evaluation into `path`; its ending chooses PNG, SVG or PDF."""
     from matplotlib.figure import Figure
 
     figure = Figure(figsize=(6.4, 4.0), layout="constrained")
     axes = figure.add_subplot()
-    for leg, of_leg in figures["legs"].items():
-        curve = of_leg["recall_curve"]
+    for leg, figures in found.legs.items():
+        curve = figures.recall_curve
         axes.plot(range(1, len(curve) + 1), curve, marker="o", label=LEG_NAMES[leg])
     axes.set_xlabel("articles looked at")
     axes.set_ylabel("right article among them")
-    axes.set_title(f"{figures['n_queries']} questions")
+    axes.set_title(f"{found.n_queries} questions")
     axes.set_xticks(range(1, len(curve) + 1))
     axes.set_ylim(0, 1.02)
     axes.grid(alpha=0.3)

@@ -1,4 +1,4 @@
-"""Question and conversation → ranked passages, or none when nothing is relevant."""
+"""Question and conversation → ranked passages, their evidence, and whether they are relevant."""
 
 from __future__ import annotations
 
@@ -7,14 +7,13 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 
 from core.db import Database
-from core.settings import Settings
 from core.types import Message, Passage
 from retrieval.context import tidy
-from retrieval.embed import Embedder
+from retrieval.embed import Embedder, TokenVectors
 from retrieval.hybrid import hybrid_search, word_rarities
 from retrieval.load import storable_text
+from retrieval.options import Scope, SearchOptions
 from retrieval.rerank import N_RERANKED, get_reranker
-from retrieval.store import EVERYONE
 
 SPARE_PASSAGES = 5  # found beyond the limit, in case some say the same
 MAX_QUERY_CHARS = 2000  # the model reads 256 tokens; what stands beyond can't matter
@@ -42,26 +41,22 @@ LONG_WORDS = 10  # so many say themselves what their "it" is
 
 
 @dataclass(frozen=True, slots=True)
-class SearchOptions:
-    """What a search looks through, how much it returns, and when it returns nothing."""
+class Candidates:
+    """All that a search looked at: the fused order, and the order after reading again."""
 
-    limit: int
-    collection: str = "help"
-    audiences: tuple[str, ...] = (EVERYONE,)
-    min_similarity: float = -1.0  # cosine of the best passage; reads the order without rerank
-    min_relevance: float = -1.0  # mean of that cosine and the best rerank score
-    rerank_ms: float = 0.0  # how long passages may be read again for a better order; 0 is never
+    fused: list[Passage]
+    ranked: list[Passage]  # `fused` where nothing was read again
+    scores: list[float]  # in [-1, 1], of the first of `ranked`: of those read again
 
-    @classmethod
-    def of(cls, settings: Settings) -> SearchOptions:
-        """Return the options of the product's chat."""
-        return cls(
-            limit=settings.n_passages,
-            audiences=tuple({EVERYONE, settings.audience}),
-            min_similarity=settings.min_similarity,
-            min_relevance=settings.min_relevance,
-            rerank_ms=settings.rerank_ms,
-        )
+
+@dataclass(frozen=True, slots=True)
+class Found:
+    """What a search found, with its evidence; show it only if it is `relevant`."""
+
+    passages: list[Passage]  # best first, ranks from 1; cosine and ranks per leg stand in each
+    scores: list[float | None]  # of each passage; None where it was not read again
+    relevant: bool  # the best passages reach the threshold of the options
+    why: str  # one line: what was reached and what is needed, or why there is nothing
 
 
 def search(
@@ -69,52 +64,69 @@ def search(
     embedder: Embedder,
     question: str,
     options: SearchOptions,
+    scope: Scope,
     *,
     history: Sequence[Message] = (),
-) -> list[Passage]:
+) -> Found:
     """
-    Return at most `options.limit` passages, best first, ranks from 1.
+    Search the scope for a question and return at most `options.limit` passages, best first.
 
     `history` is the conversation before the question; a question that leans on it ("and how
-    much is it?") is searched together with the customer's previous one. The list is empty
-    when even the best passage has too little to do with the question.
+    much is it?") is searched together with the customer's previous one.
 
     Raises:
         DatabaseUnavailable: Postgres can't be reached.
     """
     query = standalone_query(question, history)
     if not query:
-        return []
+        return Found([], [], relevant=False, why="the message holds no words to search for")
     [asked] = embedder.token_vectors([query])
+    limit = max(options.limit, N_RERANKED) + SPARE_PASSAGES
+    found = find_candidates(db, embedder, query, asked, options, scope, limit=limit)
+    relevant, why = _relevance(found, options, scope)
+    passages = tidy(found.ranked, options.limit)
+    read = zip(found.ranked, found.scores, strict=False)
+    score_of = {passage.chunk_id: score for passage, score in read}
+    return Found(passages, [score_of.get(each.chunk_id) for each in passages], relevant, why)
+
+
+def find_candidates(
+    db: Database,
+    embedder: Embedder,
+    query: str,
+    asked: TokenVectors,
+    options: SearchOptions,
+    scope: Scope,
+    *,
+    limit: int | None = None,
+) -> Candidates:
+    """
+    Find the `limit` best chunks for a query, or all candidates, and read the best ones again.
+
+    `asked` is the query as the model reads it; repeats are still among what is found.
+    """
     rarity: dict[str, float] = {}
     with db.connect() as conn:
-        found = hybrid_search(
-            conn,
-            asked.vector,
-            query,
-            collection=options.collection,
-            audiences=options.audiences,
-            limit=max(options.limit, N_RERANKED) + SPARE_PASSAGES,
-        )
+        fused = hybrid_search(conn, asked.vector, query, options, scope, limit=limit)
         if options.rerank_ms:
             rarity = word_rarities(conn, [word for word in asked.words if word])
-    scores: list[float] = []
-    if rarity:
-        found, scores = get_reranker(embedder).rerank(
-            asked, rarity, found, budget_ms=options.rerank_ms
-        )
-    return tidy(found, options.limit) if _is_relevant(found, scores, options) else []
+    if not rarity:
+        return Candidates(fused, fused, [])
+    reranker = get_reranker(embedder)
+    ranked, scores = reranker.rerank(asked, rarity, fused, budget_ms=options.rerank_ms)
+    return Candidates(fused, ranked, scores)
 
 
-def _is_relevant(
-    passages: Sequence[Passage], scores: Sequence[float], options: SearchOptions
-) -> bool:
-    if not passages:
-        return False
-    similarity = max(passage.similarity for passage in passages)
-    if scores:
-        return (similarity + max(scores)) / 2 >= options.min_relevance
-    return similarity >= options.min_similarity
+def _relevance(found: Candidates, options: SearchOptions, scope: Scope) -> tuple[bool, str]:
+    """Return whether the best of what was found reaches the threshold, and say so in a line."""
+    if not found.ranked:  # any chunk is some candidate: there is none at all
+        where, whom = " or ".join(scope.collections), " or ".join(scope.audiences)
+        return False, f"no article in {where} is for {whom}"
+    best = max(passage.similarity for passage in found.ranked)
+    needed = options.min_similarity
+    if found.scores:
+        best, needed = (best + max(found.scores)) / 2, options.min_relevance
+    return best >= needed, f"the best passage has {best:.2f}; {needed:.2f} is needed"
 
 
 def standalone_query(question: str, history: Sequence[Message]) -> str:

@@ -1,4 +1,4 @@
-"""SQL of documents and chunks: replace, read, list, delete."""
+"""SQL of documents and chunks: replace, read, delete."""
 
 from __future__ import annotations
 
@@ -16,10 +16,9 @@ from psycopg import Connection
 from psycopg.rows import class_row
 
 from core.errors import NotFound
+from core.types import EVERYONE, HELP
 from retrieval.chunk import Chunk
 from retrieval.load import LoadedDocument
-
-EVERYONE = "everyone"  # the audience of what all may read
 
 
 @dataclass(frozen=True, slots=True)
@@ -64,8 +63,8 @@ def replace_document(
     chunks: Sequence[Chunk],
     embeddings: NDArray[np.float32],
     *,
-    collection: str = "help",
-    audience: str = "everyone",
+    collection: str = HELP,
+    audience: str = EVERYONE,
 ) -> UUID:
     """
     Store a document in place of the one with the same uri, which keeps its id; return the id.
@@ -181,17 +180,3 @@ def get_chunk_body(conn: Connection[Any], document_id: UUID, chunk_id: int) -> s
     sql = "SELECT body FROM chunks WHERE id = %s AND document_id = %s"
     found = conn.execute(sql, (chunk_id, document_id)).fetchone()
     return found[0] if found else ""
-
-
-def list_documents(conn: Connection[Any], collection: str = "help") -> list[StoredDocument]:
-    """Return a collection's documents by title; their `body` is left empty."""
-    sql = """
-        SELECT d.id, d.collection, d.uri, d.title, d.media_type, '' AS body,
-               count(c.id) AS n_chunks, d.updated_at
-        FROM documents d LEFT JOIN chunks c ON c.document_id = d.id
-        WHERE d.collection = %s
-        GROUP BY d.id
-        ORDER BY d.title, d.uri
-    """
-    with conn.cursor(row_factory=class_row(StoredDocument)) as cur:
-        return cur.execute(sql, (collection,)).fetchall()

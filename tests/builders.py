@@ -86,3 +86,8 @@ def make_rating(conn, turn=None, *, rater_id=ANNA, rating=Rating.DOWN, reasons=(
     """A stored thumb on `turn`, or on a new one."""
     turn = turn or make_turn(conn)
     return record_rating(conn, turn.id, rater_id, rating, reasons, comment)
+
+
+def stored_articles(conn):
+    """Return (title, uri) of each article that is ingested, by title."""
+    return conn.execute("SELECT title, uri FROM documents ORDER BY title, uri").fetchall()

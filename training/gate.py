@@ -21,8 +21,8 @@ LENGTH_SLACK = 2.0
 
 
 @dataclass(frozen=True, slots=True)
-class PairMargins:
-    """log p(chosen) - log p(rejected) of one held-out pair, in nats, under both models."""
+class HeldoutScore:
+    """The objective's score of one held-out example, in nats, under both models."""
 
     live: float
     candidate: float
@@ -43,10 +43,10 @@ class Answered:
 class Evidence:
     """All that the gate decides on; answers at the same place are to the same question."""
 
-    margins: Sequence[PairMargins]
+    heldout: Sequence[HeldoutScore]
     live_answers: Sequence[Answered]
     candidate_answers: Sequence[Answered]
-    chosen_words: float  # mean length of the answers people preferred
+    wanted_words: float  # mean length of the answers that people want
     n_golden: int  # the first so many answers are to golden questions
     golden_problems: Sequence[str] = ()  # lines of golden.jsonl that could not be asked
 
@@ -63,30 +63,30 @@ def decide(evidence: Evidence) -> GateReport:
 
 
 def better_on_heldout(evidence: Evidence) -> tuple[list[str], dict[str, Any]]:
-    """Require the Wilson lower bound of wins on pairs never trained on to exceed one half."""
-    n_pairs = len(evidence.margins)
-    wins = sum(map(_win, evidence.margins))
-    low, high = wilson_interval(wins, n_pairs)
-    gains = [pair.candidate - pair.live for pair in evidence.margins]
+    """Require the Wilson lower bound of wins on what was never trained on to exceed one half."""
+    n_heldout = len(evidence.heldout)
+    wins = sum(map(_win, evidence.heldout))
+    low, high = wilson_interval(wins, n_heldout)
+    gains = [score.candidate - score.live for score in evidence.heldout]
     figures = {
-        "heldout_pairs": n_pairs,
+        "heldout_pairs": n_heldout,  # the key of reports from before there were other objectives
         "heldout_wins": wins,
-        "heldout_win_rate": round(wins / n_pairs, 4) if n_pairs else 0.0,
+        "heldout_win_rate": round(wins / n_heldout, 4) if n_heldout else 0.0,
         "heldout_win_rate_low": round(low, 4),
         "heldout_win_rate_high": round(high, 4),
-        "heldout_margin_gain_nats": round(sum(gains) / n_pairs, 3) if n_pairs else 0.0,
+        "heldout_margin_gain_nats": round(sum(gains) / n_heldout, 3) if n_heldout else 0.0,
     }
     if low > 0.5:
         return [], figures
     return [
-        f"not surely better on held-out pairs: {wins:g} wins of {n_pairs}, lower bound "
+        f"not surely better on held-out pairs: {wins:g} wins of {n_heldout}, lower bound "
         f"{low:.2f}, above 0.50 is needed"
     ], figures
 
 
-def _win(pair: PairMargins) -> float:
-    """One when the candidate prefers the chosen answer more than the live one does; ties half."""
-    gain = pair.candidate - pair.live
+def _win(score: HeldoutScore) -> float:
+    """Return one when the candidate scores higher than the live one; ties count half."""
+    gain = score.candidate - score.live
     return 0.5 if abs(gain) <= TIE_NATS else float(gain > 0)
 
 
@@ -156,7 +156,7 @@ def not_degenerate(evidence: Evidence) -> tuple[list[str], dict[str, Any]]:
         "answers_looping_live": sum(a.loops for a in live),
         "words_candidate": round(n_words, 1),
         "words_live": round(live_words, 1),
-        "words_preferred": round(evidence.chosen_words, 1),
+        "words_preferred": round(evidence.wanted_words, 1),
     }
     reasons = []
     most = MAX_BAD_SHARE * len(answers)
@@ -164,8 +164,8 @@ def not_degenerate(evidence: Evidence) -> tuple[list[str], dict[str, Any]]:
         reasons.append(f"{n_empty} of {len(answers)} answers are empty")
     if n_loops > max(most, sum(a.loops for a in live)):
         reasons.append(f"{n_loops} of {len(answers)} answers repeat themselves")
-    shortest = min(live_words, evidence.chosen_words) / LENGTH_SLACK
-    longest = max(live_words, evidence.chosen_words) * LENGTH_SLACK
+    shortest = min(live_words, evidence.wanted_words) / LENGTH_SLACK
+    longest = max(live_words, evidence.wanted_words) * LENGTH_SLACK
     if not shortest <= n_words <= longest:
         reasons.append(
             f"answers have {n_words:.0f} words on average, between {shortest:.0f} and "

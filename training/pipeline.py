@@ -22,8 +22,9 @@ from core.types import Deployment, RunState, TrainingStep
 from core.work import HeldJob
 from retrieval.load import storable_text
 from training import child, dataset, deploy, gate, promotion, registry, trial
-from training.pairs import build_pairs
-from training.recipe import DPO
+from training.examples import load_examples
+from training.objectives import DPO
+from training.signals import Caps
 
 __all__ = ["RETRAIN", "retrain"]
 
@@ -102,12 +103,10 @@ def _learn(run: Run) -> RunState:
 def _freeze(run: Run) -> Left:
     run.held.enter(RunState.FREEZING)
     with run.db.connect() as conn:
-        rows = learning.raw_feedback(conn)
-    caps = run.settings.max_pairs_per_rater, run.settings.max_pairs_per_address
-    pairs = build_pairs(rows, *caps)
+        examples = load_examples(conn, Caps.of(run.settings), DPO)
     try:
-        frozen = dataset.freeze(pairs, uuid4(), run.settings.datasets, run.settings.model)
-    except dataset.TooFewPairs as exc:
+        frozen = dataset.freeze(examples, uuid4(), run.settings.datasets, run.settings.model)
+    except dataset.TooFewExamples as exc:
         raise Rejected([str(exc)]) from exc
     with run.db.connect() as conn:
         learning.insert_dataset(
@@ -120,7 +119,7 @@ def _freeze(run: Run) -> Left:
             manifest=frozen.manifest,
         )
         learning.set_dataset(conn, run.id, frozen.id)
-        said = f"training on {frozen.n_train} pairs, {frozen.n_heldout} held out"
+        said = f"training on {frozen.n_train} examples, {frozen.n_heldout} held out"
         return run.held.leave(conn, RunState.FREEZING, dataset=str(frozen.id), said=said)
 
 
@@ -175,6 +174,7 @@ def _gate(run: Run, frozen: Left, fitted: Left) -> Left:
             candidate=adapter.name,
             live=live,
             dataset=_dataset(run, frozen),
+            objective=DPO,
             on_progress=run.say,
             check=run.held.check,
         )

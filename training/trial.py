@@ -20,7 +20,9 @@ from core.types import Message
 from core.vllm import BASE, VllmClient
 from retrieval.load import storable_text
 from training.dataset import read_heldout
-from training.gate import Answered, Evidence, PairMargins
+from training.gate import Answered, Evidence, HeldoutScore
+from training.objectives import Objective
+from training.objectives.objective import Row as HeldoutRow
 
 N_STREAMS = 8
 MAX_GOLDEN = 100
@@ -50,6 +52,7 @@ def measure(
     candidate: str,
     live: str | None,
     dataset: Path,
+    objective: Objective,
     on_progress: Progress,
     check: Check,
 ) -> Evidence:
@@ -64,11 +67,10 @@ def measure(
     """
     rows = read_heldout(dataset)[:MAX_HELDOUT]
     baseline = live or BASE
-    on_progress(f"scoring {len(rows)} held-out pairs")
-    scored = map_in_threads(
-        lambda row: _margins(vllm, row, baseline, candidate), rows, N_STREAMS, check
-    )
-    margins = [pair for pair in scored if pair is not None]
+    on_progress(f"scoring {len(rows)} held-out examples")
+    score_row = partial(_score, vllm, objective, baseline=baseline, candidate=candidate)
+    scored = map_in_threads(score_row, rows, N_STREAMS, check)
+    heldout = [score for score in scored if score is not None]
     golden, problems = golden_questions(db, settings, check)
     extra = [Asked(row["prompt"]) for row in rows[: max(0, MIN_ANSWERS - len(golden))]]
     asked = [*golden, *extra]
@@ -77,31 +79,24 @@ def measure(
         model: map_in_threads(partial(_answer, vllm, settings, model), asked, N_STREAMS, check)
         for model in (baseline, candidate)
     }
-    chosen = [len(row["chosen"][0]["content"].split()) for row in rows]
+    wanted = [len(objective.wanted_text(row).split()) for row in rows]
     return Evidence(
-        margins=margins,
+        heldout=heldout,
         live_answers=answers[baseline],
         candidate_answers=answers[candidate],
-        chosen_words=sum(chosen) / len(chosen) if chosen else 0.0,
+        wanted_words=sum(wanted) / len(wanted) if wanted else 0.0,
         n_golden=len(golden),
         golden_problems=problems,
     )
 
 
-def _margins(
-    vllm: VllmClient, row: dict[str, Any], baseline: str, candidate: str
-) -> PairMargins | None:
-    """Return one pair's margins; None when it is longer than the server's context."""
-
-    def margin(model: str) -> float:
-        chosen, rejected = (
-            vllm.sequence_logprob(model, row["prompt"], row[side][0]["content"])
-            for side in ("chosen", "rejected")
-        )
-        return chosen - rejected
-
+def _score(
+    vllm: VllmClient, objective: Objective, row: HeldoutRow, baseline: str, candidate: str
+) -> HeldoutScore | None:
+    """Return a row's score under both models; None when it is longer than their context."""
+    live, new = (partial(vllm.sequence_logprob, model) for model in (baseline, candidate))
     try:
-        return PairMargins(live=margin(baseline), candidate=margin(candidate))
+        return HeldoutScore(live=objective.score(row, live), candidate=objective.score(row, new))
     except InvalidInput:
         return None
 

@@ -6,6 +6,7 @@ from dataclasses import asdict
 from typing import Any
 
 from core.settings import Settings
+from core.types import EVERYONE, HELP
 from core.work import HeldJob, Kind
 from training import deploy, pipeline, promotion
 
@@ -41,9 +42,10 @@ def ingest(held: HeldJob, settings: Settings) -> dict[str, Any]:
         held.db,
         get_embedder(settings),
         request["sources"],
-        collection=request.get("collection", "help"),
-        audience=request.get("audience", "everyone"),
+        collection=request.get("collection", HELP),
+        audience=request.get("audience", EVERYONE),
         public_only=True,
+        chunk_tokens=settings.chunk_tokens,
         on_progress=lambda now: held.count(now.n_done, now.n_files, now.path),
         check=held.check,
     )
@@ -52,7 +54,6 @@ def ingest(held: HeldJob, settings: Settings) -> dict[str, Any]:
 
 def evaluate(held: HeldJob, settings: Settings) -> dict[str, Any]:
     """Judge the search as a page asked for it: {"queries": …, "against": …}."""
-    from retrieval.embed import get_embedder
     from retrieval.evaluate import run_job
 
-    return run_job(held.db, get_embedder(settings), held.job.request, held.count)
+    return run_job(held.db, settings, held.job.request, held.count)

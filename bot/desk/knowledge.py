@@ -21,7 +21,9 @@ from bot.web.people import ADMIN, require_admin
 from core import audit
 from core.audit import Action
 from core.errors import InvalidInput, RatchetError
-from retrieval.search import SearchOptions, search
+from retrieval.adoption import current_options
+from retrieval.options import Scope
+from retrieval.search import search
 from retrieval.store import delete_document
 
 N_TRIED = 8
@@ -212,11 +214,12 @@ class KnowledgePage:
         asked = question.strip()
         if not asked:
             raise InvalidInput("write a question first")
-        chat = SearchOptions.of(self.services.settings)
-        more = replace(chat, limit=N_TRIED, min_similarity=-1.0, min_relevance=-1.0)
-        found = search(self.database, self.services.embedder, asked, more)
-        given = search(self.database, self.services.embedder, asked, chat)
-        return {self.tried: tried_card(asked, found, len(given), chat.rerank_ms > 0)}
+        settings = self.services.settings
+        with self.database.connect() as conn:
+            chat = current_options(conn, settings)
+        more, scope = replace(chat, limit=N_TRIED), Scope.of(settings)
+        found = search(self.database, self.services.embedder, asked, more, scope)
+        return {self.tried: tried_card(asked, found, chat)}
 
     def poll(self, listed: Listed, request: gr.Request) -> Update:
         """Show how far the ingest is; with it the list grows."""

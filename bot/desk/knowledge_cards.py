@@ -6,7 +6,9 @@ from collections.abc import Sequence
 
 from bot.desk.articles import MAX_CHUNKS_SHOWN, Article, ArticlePage, IndexedChunk
 from bot.desk.markup import empty, figure_list, moment, ordinal, pill, text, written
-from core.types import Passage
+from core.types import EVERYONE, Passage
+from retrieval.options import SearchOptions
+from retrieval.search import Found
 
 
 def article_table(found: ArticlePage, words: str) -> str:
@@ -58,7 +60,7 @@ def _middle_cut(name: str, n_chars: int = 40) -> str:
 
 
 def _audience(audience: str) -> str:
-    return "everyone" if audience == "everyone" else pill(audience, "busy")
+    return "everyone" if audience == EVERYONE else pill(audience, "busy")
 
 
 def page_line(found: ArticlePage) -> str:
@@ -104,22 +106,24 @@ def _chunk(chunk: IndexedChunk) -> str:
     )
 
 
-def tried_card(question: str, passages: Sequence[Passage], n_given: int, reranked: bool) -> str:
+def tried_card(question: str, found: Found, chat: SearchOptions) -> str:
     """
     Return what a question finds, and for each passage why it stands where it stands.
 
-    The chat would give the model the first `n_given`; 0 is "nothing relevant".
+    The chat would give the model the first `chat.limit` of them, if they are relevant.
     """
-    if not passages:
-        return empty("Nothing found", "No article shares a word or a meaning with this question.")
+    if not found.passages:
+        return empty("Nothing found", f"{found.why.capitalize()}.")
+    reranked = chat.rerank_ms > 0
     order = " The best were then read again, word by word, for their order." if reranked else ""
+    n_given = min(chat.limit, len(found.passages))
     told = (
         f'<p class="faint">The model is given {_first(n_given)}.{order}</p>'
-        if n_given
+        if found.relevant
         else '<p class="why bad">The bot would say that it found nothing: even the best of these '
-        "has too little to do with the question.</p>"
+        f"has too little to do with the question; {text(found.why)}.</p>"
     )
-    shown = "".join(_passage(passage) for passage in passages)
+    shown = "".join(_passage(passage) for passage in found.passages)
     head = f"<h3>Found for “{text(question)}”</h3>"
     return f'<article class="review tried">{head}{told}{shown}</article>'
 

@@ -31,6 +31,7 @@ from core.learning import (
     run_steps,
 )
 from core.types import TrainingRun, TrainingStep
+from training.signals import Caps
 
 POLL_S = 1.5
 
@@ -51,7 +52,7 @@ class LearningPage:
         self.database = services.database
         settings = services.settings
         self.base = identify(settings.model)
-        self.caps = settings.max_pairs_per_rater, settings.max_pairs_per_address
+        self.caps = Caps.of(settings)
         self._lay_out(services)
         self._wire()
 
@@ -147,13 +148,13 @@ class LearningPage:
 
     def _everything(self, conn: Connection[Any], seen: Seen) -> Update:
         mark = fingerprint(conn)
-        now = load_standing(conn, self.base, *self.caps)
+        now = load_standing(conn, self.base, self.caps)
         run = _shown_run(conn, seen)
         choices = [(run_label(known), str(known.id)) for known in now.runs]
         offered = Offered.of(now)
         return {
             **self._one_run(conn, Seen(mark, seen.run_id, offered)),
-            self.live: live_card(now.live, now.n_pairs, now.n_new_pairs),
+            self.live: live_card(now.live, now.counted),
             self.run: gr.Dropdown(choices, value=str(run.id) if run else None),
             self.adapters: adapter_table(
                 now.adapters, now.gate_passed, now.live.adapter, now.before, now.tainted

@@ -10,12 +10,13 @@ from bot.desk.gate_words import gate_card
 from bot.desk.markup import duration, empty, figure_list, moment, pill, table, text
 from core.jobs import JobAttempt
 from core.types import Adapter, Deployment, GateReport, RunState, Serving, TrainingRun
+from training.examples import ExampleCount
 
 ADAPTERS = '<h2 class="desk-h2">Adapters</h2>'
 LOG = '<h2 class="desk-h2">Deployment log</h2>'
 
 
-def live_card(live: Serving, n_pairs: int, n_new: int) -> str:
+def live_card(live: Serving, counted: ExampleCount) -> str:
     """Return what answers now, since when, and how much there is to learn from."""
     return (
         '<section class="live">'
@@ -23,8 +24,8 @@ def live_card(live: Serving, n_pairs: int, n_new: int) -> str:
             [
                 ("Live now", words.model_name(live.adapter)),
                 ("Since", moment(live.since) if live.since else "the start"),
-                ("Pairs to learn from", str(n_pairs)),
-                ("New since the last training", str(n_new)),
+                ("Examples to learn from", str(counted.n_examples)),
+                ("New since the last training", str(counted.n_new)),
             ]
         )
         + (f'<p class="why bad">{text(live.why)}</p>' if live.why else "")

@@ -20,7 +20,7 @@ from core.errors import InvalidInput
 from core.feedback import add_correction, decide_correction, record_review
 from core.types import Correction, CorrectionStatus, Verdict
 from retrieval.load import storable_text
-from training.pairs import MAX_ANSWER_CHARS
+from training.signals import MAX_ANSWER_CHARS, Caps
 
 MAX_NOTE_CHARS = 2000
 KEYS_LINE = (
@@ -35,6 +35,7 @@ class ReviewPage:
 
     def __init__(self, services: Services) -> None:
         self.database = services.database
+        self.caps = Caps.of(services.settings)
         self._lay_out()
         self._wire()
 
@@ -199,7 +200,7 @@ class ReviewPage:
 
     def _place(self, shown: Shown, reviewed_too: bool, step: int) -> Place:
         with self.database.connect() as conn:
-            return find_place(conn, shown, step=step, include_reviewed=reviewed_too)
+            return find_place(conn, shown, self.caps, step=step, include_reviewed=reviewed_too)
 
     def _view(self, place: Place, said: str) -> Update:
         correction = _customers_correction(place)

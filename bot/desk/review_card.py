@@ -3,14 +3,13 @@
 from __future__ import annotations
 
 import re
-from uuid import UUID
 
 from bot.desk import words
 from bot.desk.markup import empty, figure_list, milliseconds, moment, pill, text, written
 from bot.desk.queue import Place
 from core.feedback import ReviewItem
 from core.types import Correction, Feedback, Passage, Turn, TurnStatus
-from training.pairs import MAX_ANSWER_CHARS, counting_correction
+from training.signals import Signal
 
 CITATION = re.compile(r"\[(\d+)\]")
 
@@ -35,7 +34,7 @@ def review_card(place: Place) -> str:
         + _talk(item.turn)
         + _answer(item)
         + "".join(_dislike(feedback) for feedback in item.dislikes)
-        + _corrections(item)
+        + "".join(map(_correction, place.signals.corrections if place.signals else ()))
         + _passages(item)
         + _measurements(item.turn)
         + "</article>"
@@ -110,46 +109,15 @@ def _dislike(feedback: Feedback) -> str:
     )
 
 
-def _corrections(item: ReviewItem) -> str:
-    learned_from, newest = learned_correction(item), _newest(item)
-    return "".join(
-        _correction(
-            c,
-            c is learned_from,
-            is_replaced=c is not newest[c.author_id],
-            is_ejected=c.author_id in item.ejected,
-        )
-        for c in item.corrections
-    )
-
-
-def _newest(item: ReviewItem) -> dict[UUID, Correction]:
-    """Return each author's newest correction; it replaces the older ones."""
-    newest: dict[UUID, Correction] = {}
-    for correction in item.corrections:  # newest first
-        newest.setdefault(correction.author_id, correction)
-    return newest
-
-
-def learned_correction(item: ReviewItem) -> Correction | None:
-    """Return the correction that the next training takes, by the rules of `training.pairs`."""
-    newest = (c for c in _newest(item).values() if c.author_id not in item.ejected)
-    counting = counting_correction(newest)
-    return counting if counting and len(counting.body) <= MAX_ANSWER_CHARS else None
-
-
-def _correction(
-    correction: Correction, is_learned_from: bool, *, is_replaced: bool, is_ejected: bool
-) -> str:
-    label, tone = words.CORRECTION_STATES[correction.status]
-    if is_replaced:
-        label, tone = "Replaced by a newer one", "plain"
+def _correction(signal: Signal[Correction]) -> str:
+    correction = signal.said
     author = "Your preferred answer" if correction.by_admin else "The customer’s correction"
-    marks = pill(label, tone) + (pill("learned from", "good") if is_learned_from else "")
-    if is_ejected:
-        marks += pill("ejected: not learned from", "bad")
-    if len(correction.body) > MAX_ANSWER_CHARS:
-        marks += pill("too long to learn from; write a shorter one", "bad")
+    label, tone = words.CORRECTION_STATES[correction.status]
+    marks = pill(label, tone) + (
+        pill(f"not learned from: {signal.why_not}")
+        if signal.why_not
+        else pill("learned from", "good")
+    )
     rater = "" if correction.by_admin else f'<p class="faint">Rater {correction.author_id}</p>'
     return (
         f'<section class="correction"><h3>{author} {marks}</h3>{written(correction.body)}{rater}'

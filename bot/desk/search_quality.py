@@ -26,7 +26,8 @@ from core import audit
 from core.audit import Action
 from core.errors import InvalidInput, RatchetError
 from core.jobs import request_job
-from retrieval.tuning import Tuning
+from retrieval.adoption import current_options
+from retrieval.options import SearchOptions, parse_figures
 
 N_SHOWN = 20
 ERASED = "(the conversation was erased since)"
@@ -98,8 +99,9 @@ class SearchQualityPage:
     def request_evaluation(self, questions: str, against: str, request: gr.Request) -> Update:
         """Queue an evaluation by a row, unless the very same waits or works already."""
         require_desk(request)
-        wanted = {"queries": self._queries(questions)} | _other_settings(against)
         with self.database.connect() as conn:
+            in_use = current_options(conn, self.settings)
+            wanted = {"queries": self._queries(questions)} | _other_settings(against, in_use)
             jobs = newest_jobs(conn, "evaluate", N_SHOWN)
             if not any(is_open(job) and job.request == wanted for job in jobs):
                 job = request_job(conn, "evaluate", wanted)
@@ -145,10 +147,10 @@ class SearchQualityPage:
         }
 
 
-def _other_settings(against: str) -> dict[str, Any]:
+def _other_settings(against: str, in_use: SearchOptions) -> dict[str, Any]:
     if not against.strip():
         return {}
-    changed = Tuning.parse(against).changed
+    changed = in_use.changed(parse_figures(against)).differences(in_use)
     if not changed:
         raise InvalidInput("these are the settings in use already; name others to compare with")
     return {"against": changed}

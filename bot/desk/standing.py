@@ -4,7 +4,6 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 from typing import Any
-from uuid import UUID
 
 from psycopg import Connection
 
@@ -14,14 +13,13 @@ from core.learning import (
     list_adapters,
     list_deployments,
     list_runs,
-    newest_dataset,
     previous_live,
-    raw_feedback,
     serving,
     tainted_adapters,
 )
 from core.types import Adapter, Deployment, Serving, TrainingRun
-from training.pairs import build_pairs
+from training.examples import ExampleCount, count_examples
+from training.signals import Caps
 
 N_SHOWN = 20  # of runs, adapters and deployments each
 
@@ -32,8 +30,7 @@ class Standing:
 
     live: Serving
     before: str | None  # what a rollback would bring back
-    n_pairs: int
-    n_new_pairs: int  # not in the newest dataset
+    counted: ExampleCount
     runs: list[TrainingRun]
     adapters: list[Adapter]
     gate_passed: dict[str, bool]  # by adapter name
@@ -41,20 +38,13 @@ class Standing:
     deployments: list[Deployment]
 
 
-def load_standing(
-    conn: Connection[Any],
-    base: BaseModel,
-    max_pairs_per_rater: int,
-    max_pairs_per_address: int,
-) -> Standing:
+def load_standing(conn: Connection[Any], base: BaseModel, caps: Caps) -> Standing:
     """Return all that the page shows besides one run's own figures."""
     adapters = list_adapters(conn, N_SHOWN)
-    n_pairs, n_new_pairs = _count_pairs(conn, max_pairs_per_rater, max_pairs_per_address)
     return Standing(
         live=serving(conn, base),
         before=previous_live(conn, base),
-        n_pairs=n_pairs,
-        n_new_pairs=n_new_pairs,
+        counted=count_examples(conn, caps),
         runs=list_runs(conn, N_SHOWN),
         adapters=adapters,
         gate_passed=_gate_passed(conn, adapters),
@@ -82,15 +72,6 @@ def fingerprint(conn: Connection[Any]) -> str:
     row = conn.execute(sql).fetchone()
     assert row is not None  # a SELECT without FROM yields one row
     return str(row[0])
-
-
-def _count_pairs(
-    conn: Connection[Any], max_pairs_per_rater: int, max_pairs_per_address: int
-) -> tuple[int, int]:
-    pairs = build_pairs(raw_feedback(conn), max_pairs_per_rater, max_pairs_per_address)
-    newest = newest_dataset(conn)
-    known: set[UUID] = {UUID(pair["id"]) for pair in newest[1]["pairs"]} if newest else set()
-    return len(pairs), sum(pair.id not in known for pair in pairs)
 
 
 def _gate_passed(conn: Connection[Any], adapters: list[Adapter]) -> dict[str, bool]:

@@ -11,6 +11,7 @@ from core.learning.adapters import (
     list_adapters,
     next_adapter_name,
 )
+from core.learning.datasets import insert_dataset, newest_dataset_ids
 from core.learning.deployments import (
     clean_adapters_newest_live_first,
     deploy,
@@ -47,15 +48,10 @@ from core.learning.runs import (
     run_steps,
     set_dataset,
 )
-from core.learning.signals import (
-    FeedbackRow,
-    insert_dataset,
-    newest_dataset,
-    raw_feedback,
-)
+from core.learning.signals import AnswerFeedback, load_feedback, load_prompts
 
 __all__ = [
-    "FeedbackRow",
+    "AnswerFeedback",
     "adapter_names",
     "adapters_on_trial",
     "answer_ejections",
@@ -80,14 +76,15 @@ __all__ = [
     "list_deployments",
     "list_runs",
     "live_adapter",
+    "load_feedback",
+    "load_prompts",
     "lock_deployments",
     "make_live",
-    "newest_dataset",
+    "newest_dataset_ids",
     "next_adapter_name",
     "note_server",
     "pending_deployment",
     "previous_live",
-    "raw_feedback",
     "record_step",
     "request_run",
     "run_steps",

@@ -14,7 +14,6 @@ import pytest
 
 from core.errors import DocumentError
 from core.settings import ROOT, Settings
-from retrieval import store
 from retrieval.chunk import Chunk
 from retrieval.confined import ConfinedProcess, Limits
 from retrieval.embed import get_embedder
@@ -22,6 +21,7 @@ from retrieval.ingest import ingest
 from retrieval.load import LoadedDocument
 from retrieval.parser import Parser
 from tests.attack.hostile_parser import ANSWERS
+from tests.builders import stored_articles
 
 QUICK = Limits(seconds=1.0, seconds_per_mb=0.0)
 SMALL = Limits(memory_bytes=256 * 2**20)
@@ -260,4 +260,4 @@ def test_a_hostile_file_harms_no_other(database, embedder, tmp_path, monkeypatch
 
     assert ["a.pdf takes", "b.md takes"] == [p.reason.split(" more")[0] for p in report.problems]
     with database.connect() as conn:
-        assert ["Returns"] == [document.title for document in store.list_documents(conn)]
+        assert ["Returns"] == [title for title, _ in stored_articles(conn)]

@@ -19,6 +19,9 @@ from core.jobs import list_jobs, request_job
 from core.learning import eject_rater, request_run
 from core.types import CorrectionStatus, Verdict
 from tests.builders import ADMIN, ANNA, make_rating, make_turn
+from training.signals import Caps
+
+CAPS = Caps(per_rater=50, per_address=200)
 
 
 @pytest.fixture
@@ -123,10 +126,10 @@ def test_the_queue_goes_on_where_a_reviewed_answer_was(conn):
     oldest, middle, newest = (make_rating(conn).turn_id for _ in range(3))
     record_review(conn, middle, Verdict.ANSWER_FINE, "", ADMIN)
 
-    place = find_place(conn, Shown(middle, None, index=1), step=0, include_reviewed=False)
+    place = find_place(conn, Shown(middle, None, index=1), CAPS, step=0, include_reviewed=False)
 
     assert (oldest, 1, 2) == (place.item.turn.id, place.index, place.n_left)
-    back = find_place(conn, Shown(oldest, None, index=1), step=-1, include_reviewed=False)
+    back = find_place(conn, Shown(oldest, None, index=1), CAPS, step=-1, include_reviewed=False)
     assert newest == back.item.turn.id
 
 
@@ -135,7 +138,7 @@ def test_a_new_dislike_does_not_move_the_reader(conn):
     oldest, read_now = make_rating(conn).turn_id, make_rating(conn).turn_id
     make_rating(conn)
 
-    place = find_place(conn, Shown(read_now, None, index=0), step=1, include_reviewed=False)
+    place = find_place(conn, Shown(read_now, None, index=0), CAPS, step=1, include_reviewed=False)
 
     assert oldest == place.item.turn.id
 
@@ -145,7 +148,7 @@ def test_an_emptied_queue_shows_nothing(conn):
     only = make_rating(conn).turn_id
     record_review(conn, only, Verdict.TONE_OR_POLICY, "", ADMIN)
 
-    place = find_place(conn, Shown(only, None, index=0), step=0, include_reviewed=False)
+    place = find_place(conn, Shown(only, None, index=0), CAPS, step=0, include_reviewed=False)
 
     assert (None, 0, 1) == (place.item, place.n_left, place.n_disliked)
 

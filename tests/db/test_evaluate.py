@@ -1,17 +1,20 @@
 """`ratchet eval retrieval` tells how often the right article is found, leg by leg."""
 
 import json
+from dataclasses import replace
 
 import pytest
 
 from core.errors import InvalidInput
 from core.feedback import record_rating
-from core.settings import get_settings
 from core.types import Rating
-from retrieval.evaluate import evaluate_file, run_job
+from retrieval.evaluate import evaluate, run_job
+from retrieval.figures import Comparison
 from retrieval.ingest import ingest
+from retrieval.metrics import Difference
+from retrieval.options import Scope, SearchOptions
 from retrieval.queries import read_queries
-from retrieval.tuning import Tuning
+from retrieval.recall_picture import draw_recall
 from tests.builders import ANNA, make_passage, make_turn
 
 
@@ -25,6 +28,13 @@ def shop(database, embedder, tmp_path):
     (folder / "gifts.md").write_text("# Gift cards\n\nGift cards never expire.\n")
     ingest(database, embedder, [folder])
     return database
+
+
+IN_USE = SearchOptions(limit=1, rerank_ms=80)
+
+
+def judge(shop, embedder, path, **more):
+    return evaluate(shop, embedder, read_queries(path), IN_USE, Scope(), **more)
 
 
 def query_file(folder, *rows):
@@ -42,25 +52,25 @@ def test_each_leg_and_the_fusion_are_judged(shop, embedder, tmp_path):
         {"question": "And how long?", "first": "Can I return things?", "article": "returns.md"},
     )
 
-    result = evaluate_file(shop, embedder, path, picture=tmp_path / "new" / "recall.png")
+    found = judge(shop, embedder, path)
+    draw_recall(found, tmp_path / "new" / "recall.png")
 
-    assert ["dense", "text", "fused", "reranked"] == list(result["legs"])
-    assert (3, []) == (result["n_queries"], result["unknown"])
-    assert 1.0 == result["legs"]["fused"]["recall@1"]["value"]
-    assert 1.0 == result["legs"]["fused"]["mrr"]["value"]
-    assert 10 == len(result["legs"]["text"]["recall_curve"])
+    assert ["dense", "text", "fused", "reranked"] == list(found.legs)
+    assert (3, []) == (found.n_queries, found.unknown)
+    assert 1.0 == found.legs["fused"].metrics["recall@1"].value
+    assert 1.0 == found.legs["fused"].metrics["mrr"].value
+    assert 10 == len(found.legs["text"].recall_curve)
     assert (tmp_path / "new" / "recall.png").read_bytes().startswith(b"\x89PNG")
-    json.dumps(result)
 
 
 def test_an_article_that_is_not_ingested_is_named_and_counts_as_missed(shop, embedder, tmp_path):
     """A renamed file would else look like a bad search."""
     path = query_file(tmp_path, {"question": "Do gift cards expire?", "article": "gone.md"})
 
-    result = evaluate_file(shop, embedder, path)
+    found = judge(shop, embedder, path)
 
-    assert ["gone.md"] == result["unknown"]
-    assert 0.0 == result["legs"]["fused"]["recall@10"]["value"]
+    assert ["gone.md"] == found.unknown
+    assert 0.0 == found.legs["fused"].metrics["recall@10"].value
 
 
 def test_a_miss_tells_what_was_wanted_and_what_came_first(shop, embedder, tmp_path):
@@ -71,12 +81,12 @@ def test_a_miss_tells_what_was_wanted_and_what_came_first(shop, embedder, tmp_pa
         {"question": "Do gift cards expire?", "article": "returns.md", "previous": "Hi"},
     )
 
-    [miss] = evaluate_file(shop, embedder, path)["misses"]
+    [miss] = judge(shop, embedder, path).misses
 
-    assert ("Do gift cards expire?", "Hi") == (miss["question"], miss["previous"])
-    assert [str(tmp_path / "articles" / "returns.md")] == miss["wanted"]
-    assert str(tmp_path / "articles" / "gifts.md") == miss["found"][0]
-    assert 1 < miss["rank"] <= 3
+    assert ("Do gift cards expire?", "Hi") == (miss.question, miss.previous)
+    assert [str(tmp_path / "articles" / "returns.md")] == miss.wanted
+    assert str(tmp_path / "articles" / "gifts.md") == miss.found[0]
+    assert 1 < miss.rank <= 3
 
 
 def test_two_settings_are_compared_on_the_same_questions(shop, embedder, tmp_path):
@@ -88,22 +98,23 @@ def test_two_settings_are_compared_on_the_same_questions(shop, embedder, tmp_pat
     )
     steps = []
 
-    result = evaluate_file(
+    found = judge(
         shop,
         embedder,
         path,
-        against=Tuning(rrf_k=60, text_weight=1),
+        against=replace(IN_USE, rrf_k=60, text_weight=1),
         on_progress=lambda *step: steps.append(step),
     )
 
-    against = result["against"]
-    settings = {"n_candidates": 50, "rrf_k": 60, "text_weight": 1, "rerank": 1}
-    assert settings == against["settings"]
-    assert result["legs"].keys() == against["legs"].keys()
-    assert {"value": 0.0, "low": 0.0, "high": 0.0, "p": 1.0} == against["differences"]["ndcg@10"]
-    assert "Both rank the right articles of these 2 questions the same." == against["verdict"]
+    against = found.against
+    settings = {"n_candidates": 50, "rrf_k": 60, "text_weight": 1, "rerank_ms": 80}
+    assert settings == against.settings
+    assert found.legs.keys() == against.legs.keys()
+    assert Difference(value=0.0, low=0.0, high=0.0, p=1.0) == against.differences["ndcg@10"]
+    assert "Both rank the right articles of these 2 questions the same." == against.verdict
+    assert not against.won
     assert [(1, 2, "searching"), (2, 2, "searching")] == steps
-    json.dumps(result)
+    assert against == Comparison.from_json(json.loads(json.dumps(found.to_json()))["against"])
 
 
 def test_the_settings_in_use_are_not_compared_with_themselves(shop, embedder, tmp_path):
@@ -111,21 +122,21 @@ def test_the_settings_in_use_are_not_compared_with_themselves(shop, embedder, tm
     path = query_file(tmp_path, {"question": "Do gift cards expire?", "article": "gifts.md"})
 
     with pytest.raises(InvalidInput, match="in use already"):
-        evaluate_file(shop, embedder, path, against=Tuning())
+        judge(shop, embedder, path, against=IN_USE)
 
 
 def no_progress(done, of, what):
     """Nobody watches."""
 
 
-def test_a_job_evaluates_what_people_judged(shop, embedder, tmp_path):
+def test_a_job_evaluates_what_people_judged(shop, settings, tmp_path):
     """Nobody has to label a question by hand to see the search miss."""
     uri = str(tmp_path / "articles" / "gifts.md")
     with shop.connect() as conn:
         turn = make_turn(conn, question="Do gift cards expire?", passages=[make_passage(uri=uri)])
         record_rating(conn, turn.id, ANNA, Rating.UP)
 
-    result = run_job(shop, embedder, {"queries": "turns", "against": {"rrf_k": 60}}, no_progress)
+    result = run_job(shop, settings, {"queries": "turns", "against": {"rrf_k": 60}}, no_progress)
 
     assert ("turns", 1) == (result["queries"], result["n_queries"])
     assert 1.0 == result["legs"]["fused"]["recall@1"]["value"]
@@ -133,7 +144,7 @@ def test_a_job_evaluates_what_people_judged(shop, embedder, tmp_path):
     json.dumps(result)
 
 
-def test_a_jobs_result_holds_no_customers_words(shop, embedder):
+def test_a_jobs_result_holds_no_customers_words(shop, settings):
     """It stays when the conversation is erased."""
     with shop.connect() as conn:
         uri, wanted = (
@@ -143,7 +154,7 @@ def test_a_jobs_result_holds_no_customers_words(shop, embedder):
         turn = make_turn(conn, question="When does my parcel arrive?", passages=[passage])
         record_rating(conn, turn.id, ANNA, Rating.UP)
 
-    result = run_job(shop, embedder, {"queries": "turns"}, no_progress)
+    result = run_job(shop, settings, {"queries": "turns"}, no_progress)
 
     [miss] = result["misses"]
     assert (str(turn.id), [wanted]) == (miss["turn_id"], miss["wanted"])
@@ -151,14 +162,14 @@ def test_a_jobs_result_holds_no_customers_words(shop, embedder):
     assert "parcel" not in json.dumps(result)
 
 
-def test_a_job_reads_no_file_from_elsewhere(shop, embedder, tmp_path):
+def test_a_job_reads_no_file_from_elsewhere(shop, settings):
     """A page may ask for the company's questions, not for any file of the machine."""
-    golden = get_settings().company / "golden.jsonl"
+    golden = settings.company / "golden.jsonl"
 
-    assert 60 == run_job(shop, embedder, {"queries": str(golden)}, no_progress)["n_queries"]
+    assert 60 == run_job(shop, settings, {"queries": str(golden)}, no_progress)["n_queries"]
     for path in ("/etc/passwd", f"{golden.parent}/../../pyproject.toml", None):
         with pytest.raises(InvalidInput, match="is not in the company's folder or the home"):
-            run_job(shop, embedder, {"queries": path}, no_progress)
+            run_job(shop, settings, {"queries": path}, no_progress)
 
 
 @pytest.mark.parametrize(

@@ -2,10 +2,12 @@
 
 import pytest
 
-from core import learning
 from core.audit import Action, list_entries
 from core.errors import InvalidInput
 from training.import_feedback import import_feedback
+from training.signals import Caps, load_signals
+
+CAPS = Caps(per_rater=50, per_address=200)
 
 GOOD = (
     '{"question": "Où? ☕", "answer": "A.", "rating": "down", "correction": "B.",'
@@ -63,11 +65,11 @@ def test_imported_feedback_can_be_learnt_from_and_is_stored_once(database, tmp_p
     again = import_feedback(database, path, approved=True)
 
     with database.connect() as conn:
-        [row] = learning.raw_feedback(conn)
+        [signals] = load_signals(conn, CAPS)
         logged = [entry for entry in list_entries(conn) if entry.action is Action.FEEDBACK_IMPORTED]
     assert (1, 1) == (first.n_imported, first.n_approved)
     assert (0, 1, 0) == (again.n_imported, again.n_known, again.n_approved)
-    assert ("A.", ["B."]) == (row.answer, [c.body for c in row.corrections])
+    assert ("A.", ["B."]) == (signals.answer.answer, [c.said.body for c in signals.corrections])
     assert {"imported": 1, "approved": 1} == logged[-1].details
 
 
@@ -77,11 +79,11 @@ def test_imported_corrections_wait_for_a_review_unless_the_team_has_given_it(dat
     path.write_text(GOOD, encoding="utf-8")
     import_feedback(database, path)
     with database.connect() as conn:
-        before = learning.raw_feedback(conn)
+        before = load_signals(conn, CAPS)
     import_feedback(database, path, approved=True)
 
     with database.connect() as conn:
-        assert ([], 1) == (before, len(learning.raw_feedback(conn)))
+        assert ([], 1) == (before, len(load_signals(conn, CAPS)))
 
 
 def test_an_import_never_overrules_an_admins_no(database, tmp_path):
@@ -95,7 +97,7 @@ def test_an_import_never_overrules_an_admins_no(database, tmp_path):
     report = import_feedback(database, path, approved=True)
 
     with database.connect() as conn:
-        assert (0, []) == (report.n_approved, learning.raw_feedback(conn))
+        assert (0, []) == (report.n_approved, load_signals(conn, CAPS))
 
 
 def test_a_missing_file_is_named(database, tmp_path):

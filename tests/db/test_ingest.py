@@ -7,6 +7,7 @@ import pytest
 from core.errors import DatabaseUnavailable, InvalidInput
 from retrieval import store
 from retrieval.ingest import ingest
+from tests.builders import stored_articles
 
 
 @pytest.fixture
@@ -22,7 +23,7 @@ def folder(tmp_path):
 
 def titles(database):
     with database.connect() as conn:
-        return [document.title for document in store.list_documents(conn)]
+        return [title for title, _ in stored_articles(conn)]
 
 
 def chunk_bodies(database):
@@ -204,14 +205,11 @@ def test_an_ingest_cut_short_is_finished_by_the_next(database, embedder, folder,
     assert (2, 1) == (report.added, report.unchanged)
 
 
-def test_chunk_size_is_part_of_what_counts_as_changed(database, embedder, folder, monkeypatch):
+def test_chunk_size_is_part_of_what_counts_as_changed(database, embedder, folder):
     """A new setting must reach articles that did not change."""
     ingest(database, embedder, [folder])
-    monkeypatch.setattr(
-        "retrieval.ingest.get_settings", lambda: type("S", (), {"chunk_tokens": 60})
-    )
 
-    assert 3 == ingest(database, embedder, [folder]).changed
+    assert 3 == ingest(database, embedder, [folder], chunk_tokens=60).changed
 
 
 def test_unchanged_files_start_no_parser(database, embedder, folder, monkeypatch):

@@ -3,9 +3,9 @@
 import pytest
 
 from core.errors import InvalidInput
-from retrieval import store
 from retrieval.ingest import ingest
 from retrieval.site import Limits
+from tests.builders import stored_articles
 from tests.website import Served
 
 
@@ -22,8 +22,7 @@ def served():
 
 def uris(database, served):
     with database.connect() as conn:
-        found = store.list_documents(conn)
-    return [document.uri.removeprefix(served.url) for document in found]
+        return [uri.removeprefix(served.url) for _, uri in stored_articles(conn)]
 
 
 def test_a_site_is_ingested_whole(database, embedder, served):

@@ -1,6 +1,7 @@
 """A customer's question finds the right article, follows the conversation, or finds nothing."""
 
 import json
+import re
 from dataclasses import replace
 from pathlib import Path
 
@@ -8,9 +9,9 @@ import pytest
 
 from core.db import Database
 from retrieval.ingest import ingest
+from retrieval.options import Scope, SearchOptions
 from retrieval.rerank import BATCH_PASSAGES, LateInteraction
-from retrieval.retriever import HybridRetriever
-from retrieval.search import SearchOptions, search, standalone_query
+from retrieval.search import search, standalone_query
 
 COMPANY = Path(__file__).parents[2] / "examples" / "company"
 
@@ -46,11 +47,18 @@ def company(postgres_host, template_database, embedder):
 
 PATIENT_MS = 60_000.0  # a busy machine must not change what is found
 DEFAULT = SearchOptions(limit=3, rerank_ms=PATIENT_MS)
+EVERYBODY = Scope()
+
+
+def look(company, embedder, question, history=(), scope=EVERYBODY, **options):
+    asked_for = replace(DEFAULT, **options)
+    return search(company, embedder, question, asked_for, scope, history=history)
 
 
 def find(company, embedder, question, history=(), **options):
-    asked_for = replace(DEFAULT, **options)
-    return search(company, embedder, question, asked_for, history=history)
+    """What the model would be shown."""
+    found = look(company, embedder, question, history, **options)
+    return found.passages if found.relevant else []
 
 
 def hits(company, embedder, rows, top):
@@ -225,12 +233,46 @@ def test_a_first_question_is_searched_as_it_is():
     assert "And how much is it?" == standalone_query(" And how\nmuch is it? ", [])
 
 
-def test_langchain_gets_the_same_passages(company, embedder):
-    """Who builds on LangChain uses the product's own search."""
-    retriever = HybridRetriever(db=company, embedder=embedder, options=DEFAULT)
+def test_what_was_found_comes_with_its_evidence(company, embedder):
+    """Why a passage stands where it stands is asked once and not searched for again."""
+    found = look(company, embedder, "Do gift cards expire?", min_relevance=0.43)
+    first = found.passages[0]
 
-    documents = retriever.invoke("And Canada?", history=asked("How long does delivery take?"))
+    assert found.relevant
+    best = (max(each.similarity for each in found.passages) + found.scores[0]) / 2
+    assert f"the best passage has {best:.2f}; 0.43 is needed" == found.why
+    assert (3, 3) == (len(found.passages), len(found.scores))
+    assert found.scores == sorted(found.scores, reverse=True)
+    assert None not in (first.dense_rank, first.text_rank)
 
-    expected = find(company, embedder, "And Canada?", asked("How long does delivery take?"))
-    assert [passage.body for passage in expected] == [each.page_content for each in documents]
-    assert [1, 2, 3] == [each.metadata["rank"] for each in documents]
+
+def test_what_is_not_relevant_is_found_all_the_same(company, embedder):
+    """An admin sees what came nearest, and by how much it falls short."""
+    found = look(company, embedder, "Who won the football game last night?", min_relevance=0.43)
+
+    assert (False, 3) == (found.relevant, len(found.passages))
+    assert re.fullmatch(r"the best passage has 0\.[0-3]\d; 0\.43 is needed", found.why)
+
+
+def test_where_nothing_is_for_the_asker_that_is_the_reason(company, embedder):
+    """An empty list has another cause than a bad one."""
+    elsewhere = Scope(collections=("recipes",), audiences=("staff", "everyone"))
+    found = look(company, embedder, "Do gift cards expire?", scope=elsewhere)
+    unsaid = look(company, embedder, " \n")
+
+    assert (False, []) == (found.relevant, found.passages)
+    assert "no article in recipes is for staff or everyone" == found.why
+    assert "the message holds no words to search for" == unsaid.why
+
+
+def test_several_collections_are_searched_as_one(database, embedder, tmp_path):
+    """Who may read two shelves wants the best of both."""
+    for name, body in (("help", "Gift cards never expire."), ("staff", "Gift cards cost 3 cents.")):
+        path = tmp_path / f"{name}.md"
+        path.write_text(f"# Gift cards for {name}\n\n{body}\n")
+        ingest(database, embedder, [path], collection=name)
+    both = Scope(collections=("help", "staff"))
+
+    found = look(database, embedder, "Do gift cards expire?", scope=both)
+
+    assert {"help.md", "staff.md"} == {Path(each.uri).name for each in found.passages}

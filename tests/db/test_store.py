@@ -9,17 +9,19 @@ from core.errors import NotFound
 from retrieval.chunk import Chunk
 from retrieval.hybrid import hybrid_search, word_rarities
 from retrieval.load import LoadedDocument
+from retrieval.options import Scope, SearchOptions
 from retrieval.store import (
     CutDocument,
     delete_document,
     document_hashes,
     fold,
     get_document,
-    list_documents,
     replace_document,
     replace_documents,
 )
 from tests.builders import make_passage, make_turn
+
+OPTIONS = SearchOptions(limit=3)
 
 
 def unit(*leading):
@@ -56,7 +58,8 @@ def stored(
 
 def found(conn, text, embedding=None, *, collection="help", limit=10):
     vector = unit(0, 1) if embedding is None else embedding
-    passages = hybrid_search(conn, vector, text, collection=collection, limit=limit)
+    scope = Scope(collections=(collection,))
+    passages = hybrid_search(conn, vector, text, OPTIONS, scope, limit=limit)
     return [passage.body for passage in passages if passage.text_rank or embedding is not None]
 
 
@@ -99,13 +102,13 @@ def test_a_changed_document_replaces_its_chunks_and_keeps_its_id(conn):
 
     assert first == second
     assert ["Sixty days."] == found(conn, "days")
-    assert [1] == [document.n_chunks for document in list_documents(conn)]
+    assert 1 == get_document(conn, first).n_chunks
 
 
 def test_answers_given_from_a_replaced_chunk_keep_its_text(conn):
     """A stored turn shows what the model saw, whatever became of the article."""
     document_id = stored(conn, ["Thirty days."])
-    [passage] = hybrid_search(conn, unit(1), "days", collection="help", limit=1)
+    [passage] = hybrid_search(conn, unit(1), "days", OPTIONS, Scope(), limit=1)
     assert document_id == passage.document_id
     turn = make_turn(conn, passages=[make_passage(chunk_id=passage.chunk_id, body=passage.body)])
 
@@ -144,7 +147,7 @@ def test_rare_words_weigh_more_than_common_ones(conn):
     long_ones = [f"How long is delivery number {n}, how long?" for n in range(8)]
     stored(conn, [*long_ones, "The warranty is here."], title="All")
 
-    passages = hybrid_search(conn, unit(1), "how long is the warranty", collection="help", limit=10)
+    passages = hybrid_search(conn, unit(1), "how long is the warranty", OPTIONS, Scope())
 
     assert ["The warranty is here."] == [each.body for each in passages if each.text_rank == 1]
 
@@ -171,7 +174,7 @@ def test_any_punctuation_can_be_searched(conn, question):
     """A customer's question is not a query language."""
     stored(conn, ["It's in C:\\temp, 'quoted'."])
 
-    passages = hybrid_search(conn, unit(1), question, collection="help", limit=3)
+    passages = hybrid_search(conn, unit(1), question, OPTIONS, Scope(), limit=3)
 
     assert ["It's in C:\\temp, 'quoted'."] == [passage.body for passage in passages]
 
@@ -180,7 +183,7 @@ def test_the_nearest_vector_comes_first_when_no_word_matches(conn):
     """Meaning must find what words can't."""
     stored(conn, ["far", "near"], embeddings=[unit(0, 1), unit(1, 0.1)])
 
-    passages = hybrid_search(conn, unit(1), "unrelated", collection="help", limit=2)
+    passages = hybrid_search(conn, unit(1), "unrelated", OPTIONS, Scope(), limit=2)
 
     assert [("near", 1, 1, None), ("far", 2, 2, None)] == [
         (each.body, each.rank, each.dense_rank, each.text_rank) for each in passages
@@ -200,7 +203,7 @@ def test_passages_carry_what_a_citation_shows(conn):
     """The page shows title and headings, and opens the document."""
     document_id = stored(conn, ["Thirty days."])
 
-    [passage] = hybrid_search(conn, unit(1), "days", collection="help", limit=3)
+    [passage] = hybrid_search(conn, unit(1), "days", OPTIONS, Scope(), limit=3)
 
     assert (1, "/a.md", "Returns", "Time", document_id) == (
         *(passage.rank, passage.uri, passage.title, passage.heading),
@@ -226,7 +229,8 @@ def test_a_small_collection_beside_a_large_one_still_fills_the_list(conn):
     stored(conn, [f"few {n}" for n in range(20)], embeddings=[unit(1)] * 20, collection="few")
     conn.execute("SET LOCAL enable_seqscan = off")
 
-    passages = hybrid_search(conn, crowd[0], "nothing", collection="few", limit=10)
+    few = Scope(collections=("few",))
+    passages = hybrid_search(conn, crowd[0], "nothing", OPTIONS, few, limit=10)
 
     assert 10 == len(passages)
 
@@ -260,9 +264,8 @@ def test_only_its_audience_finds_a_document(conn):
     stored(conn, ["The alarm rings at night."], uri="/all.md")
 
     def bodies(audiences):
-        passages = hybrid_search(
-            conn, unit(1), "alarm", collection="help", limit=9, audiences=audiences
-        )
+        scope = Scope(audiences=tuple(audiences))
+        passages = hybrid_search(conn, unit(1), "alarm", OPTIONS, scope, limit=9)
         return {passage.body for passage in passages}
 
     assert {"The alarm rings at night."} == bodies(["everyone"])
@@ -285,9 +288,8 @@ def test_a_filter_that_few_pass_still_finds_as_many_as_there_are(conn):
     conn.execute("SET LOCAL enable_seqscan = off")
     conn.execute("ANALYZE chunks, documents")
 
-    passages = hybrid_search(
-        conn, vectors[0], "nothing", collection="help", limit=10, audiences=["staff"]
-    )
+    staff = Scope(audiences=("staff",))
+    passages = hybrid_search(conn, vectors[0], "nothing", OPTIONS, staff, limit=10)
 
     assert 10 == len(passages)
     assert all(passage.body.startswith("rare") for passage in passages)

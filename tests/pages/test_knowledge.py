@@ -59,11 +59,9 @@ def web(postgres_host, template_database, short_tmp, company, unused_tcp_port_fa
 
 
 @pytest.fixture
-def shop(web, company, monkeypatch):
+def shop(web, company):
     """The web app's database with the company's articles and no jobs, and its settings."""
     _, settings, database = web
-    # A worker's process has one environment; here the tests' own stands beside the app's.
-    monkeypatch.setattr("retrieval.evaluate.get_settings", lambda: settings)
     with database.connect() as conn:
         conn.execute("DELETE FROM jobs; DELETE FROM documents")
     ingest(database, get_embedder(settings), [company / "articles"])

@@ -13,7 +13,8 @@ import pytest
 from pypdf import PdfReader, PdfWriter
 
 from core.errors import DocumentError
-from retrieval.formats import load_document
+from retrieval.formats import parse_bytes
+from retrieval.load import read_bytes
 
 ARTICLES = Path(__file__).parents[2] / "examples" / "company" / "articles"
 
@@ -54,6 +55,10 @@ def written(folder, name, content):
     path = folder / name
     path.write_bytes(content if isinstance(content, bytes) else content.encode())
     return path
+
+
+def load_document(path):
+    return parse_bytes(read_bytes(path), uri=str(path), name=path.name)
 
 
 def refusal(path):

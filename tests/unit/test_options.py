@@ -5,16 +5,20 @@ import pytest
 from core.errors import InvalidInput
 from retrieval.comparison import verdict
 from retrieval.metrics import Difference
-from retrieval.tuning import Tuning
+from retrieval.options import SearchOptions, in_words, parse_figures
 
-OTHER = Tuning.parse("rrf_k=60,text_weight=1")
+IN_USE = SearchOptions(limit=3, rerank_ms=80)
+OTHER = "rrf_k=60, text_weight=1"
 
 
 def test_settings_are_read_as_typed():
     """What is not named stays as the chat has it."""
-    assert Tuning(rrf_k=60, text_weight=1) == OTHER
-    assert OTHER == Tuning.of({"rrf_k": 60, "text_weight": "1"})
-    assert "rrf_k=60, text_weight=1" == OTHER.in_words
+    other = IN_USE.changed(parse_figures("rrf_k=60,text_weight=1"))
+
+    assert SearchOptions(limit=3, rerank_ms=80, rrf_k=60, text_weight=1) == other
+    assert other == IN_USE.changed({"rrf_k": 60, "text_weight": "1"})
+    assert OTHER == in_words(other.differences(IN_USE))
+    assert other == IN_USE.changed(other.differences(IN_USE))
 
 
 @pytest.mark.parametrize(
@@ -34,7 +38,7 @@ def test_settings_are_read_as_typed():
 def test_what_is_no_setting_is_refused_in_one_line(typed, why):
     """A slip must not be compared as if it were meant."""
     with pytest.raises(InvalidInput, match=why):
-        Tuning.parse(typed)
+        parse_figures(typed)
 
 
 def test_the_verdict_is_one_plain_sentence():
