@@ -18,7 +18,7 @@ from uuid import uuid4
 import httpx
 import psutil
 
-from bench.model_answers import Asker
+from answering.plan import Planner
 from bench.report import Row, at_least, at_most
 from core.company import load_company
 from core.db import Database
@@ -36,11 +36,9 @@ GIB = 2**30
 
 def speed_rows(settings: Settings, database: Database, vllm: VllmClient) -> list[Row]:
     """Return tokens/s at 1 and 32 streams, an adapter's share of it, and resident memory."""
-    asker = Asker(settings, database, vllm)
-    prompts = []
-    for entry in load_company(settings.company).golden:
-        reply = asker.ask(entry.question)
-        prompts.append(asker.prompt(entry.question, reply.passages))
+    planner = Planner.of(settings, database)
+    golden = load_company(settings.company).golden
+    prompts = [planner.plan(each.question).messages for each in golden]
     base = {n: tokens_per_s(settings, BASE, prompts, n) for n in (1, 32)}
     rows = [
         at_least("base, one stream", base[1], 80, "tokens/s"),

@@ -16,12 +16,13 @@ from unittest.mock import patch
 import psutil
 
 from answering.prompt import build_messages
-from answering.tokens import ModelTokenizer
+from answering.scoring import holds_facts
+from answering.tokens import get_tokenizer
 from bench.report import Row, at_most
 from core.company import GoldenQuestion, load_company, read_golden
 from core.settings import Settings
 from core.types import Passage
-from examples.customers import Preference, corrected, holds_facts
+from examples.customers import Preference, corrected
 from retrieval.chunk import split
 from retrieval.formats import parse_bytes
 from retrieval.load import read_bytes
@@ -55,10 +56,10 @@ def run(settings: Settings) -> list[Row]:
         lines = [json.dumps(pair) + "\n" for pair in pairs(settings)]
         (folder / "train.jsonl").write_text("".join(lines), encoding="utf-8")
         recipe = replace(DPO.recipe, min_steps=N_STEPS, n_epochs=1)
-        ours = measure(settings, replace(DPO, recipe=recipe), folder, "ours")
+        ours = measure_training(settings, replace(DPO, recipe=recipe), folder, "ours")
         with patch.dict(os.environ, PLAIN):
             at_once = replace(DPO, recipe=replace(recipe, rows_at_once=recipe.batch_size))
-            plain = measure(settings, at_once, folder, "plain")
+            plain = measure_training(settings, at_once, folder, "plain")
     peer = f"plain: {plain.pss_gib:.2f}"
     return [
         at_most("peak PSS", ours.pss_gib, MOST_GIB, "GiB", peer=peer, n=len(lines)),
@@ -69,7 +70,7 @@ def run(settings: Settings) -> list[Row]:
     ]
 
 
-def measure(settings: Settings, objective: Objective, folder: Path, name: str) -> Taken:
+def measure_training(settings: Settings, objective: Objective, folder: Path, name: str) -> Taken:
     """Train in a child as the product does, and watch it."""
     config = write_config(settings, objective, folder, folder / name)
     ends_s: list[float] = []
@@ -111,7 +112,7 @@ class Watcher:
 
 def pairs(settings: Settings) -> list[dict[str, Any]]:
     """Return pairs like the demo's: a question, a right and a wrong answer."""
-    count = ModelTokenizer(settings.model).count_text
+    count = get_tokenizer(settings.model).count_text
     articles = sorted(load_company(settings.company).articles.iterdir())
     passages = {path.name: _passages(path, count) for path in articles}
     every = [passage for those in passages.values() for passage in those]

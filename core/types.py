@@ -128,14 +128,10 @@ class Passage:
     text_rank: int | None
     position: int | None = None  # of the chunk in its document, where it is known
 
-
-@dataclass(frozen=True, slots=True)
-class Timings:
-    """Milliseconds spent in one turn; None where the turn did not get that far."""
-
-    retrieval_ms: float | None = None
-    first_token_ms: float | None = None
-    total_ms: float | None = None
+    @property
+    def place(self) -> str:
+        """Where it stands, as prompts and pages name it: "Returns > Online > How long"."""
+        return " > ".join(part for part in (self.title, self.heading) if part)
 
 
 @dataclass(frozen=True, slots=True)

@@ -10,7 +10,7 @@ from dataclasses import asdict, dataclass
 from typing import Any
 from uuid import NAMESPACE_URL, UUID, uuid4, uuid5
 
-from answering.tokens import ModelTokenizer
+from answering.plan import Planner
 from bot.chat import ChatService, Finished
 from bot.feedback import correct, rate
 from core import conversations, learning
@@ -23,7 +23,6 @@ from core.types import Rating, TrainingRun, Turn
 from examples.admin import Rated, review
 from examples.customers import Customer, Preference, judge, population
 from examples.demo_picture import draw
-from retrieval.embed import get_embedder
 
 N_CUSTOMERS = 30
 N_STREAMS = 8
@@ -60,8 +59,7 @@ class DemoResult:
 @asynccontextmanager
 async def open_chat(settings: Settings, database: Database) -> AsyncIterator[ChatService]:
     """Yield the chat as the web app has it, for a script of its own."""
-    embedder = await asyncio.to_thread(get_embedder, settings)
-    chat = ChatService(settings, database, embedder, ModelTokenizer(settings.model))
+    chat = ChatService(await asyncio.to_thread(Planner.of, settings, database))
     try:
         yield chat
     finally:
@@ -102,7 +100,7 @@ async def play(
         adapter_before = learning.serving(conn, base).adapter
     before = await win_rate(database, chat, heldout, "before", on_progress)
     rated = await rate_answers(database, chat, asked, n_ratings, on_progress)
-    n_approved, run = await asyncio.to_thread(retrain, database, rated, on_progress)
+    n_approved, run = await asyncio.to_thread(learn, database, rated, on_progress)
     after = await win_rate(database, chat, heldout, "after", on_progress)
     picture = draw(settings.home / "demo.png", before, after, len(heldout))
     with database.connect() as conn:
@@ -209,7 +207,7 @@ def customer_id(person: Customer) -> UUID:
     return uuid5(NAMESPACE_URL, f"ratchet:customer:{person.name}")
 
 
-def retrain(
+def learn(
     database: Database, rated: Sequence[Rated], on_progress: Progress
 ) -> tuple[int, TrainingRun]:
     """

@@ -21,8 +21,9 @@ from core.settings import Settings
 from core.types import Deployment, RunState, TrainingStep
 from core.work import HeldJob
 from retrieval.load import storable_text
-from training import child, dataset, deploy, gate, promotion, registry, trial
+from training import child, dataset, deploy, promotion, registry
 from training.examples import load_examples
+from training.gate import replay, rules
 from training.objectives import DPO
 from training.signals import Caps
 
@@ -167,7 +168,7 @@ def _gate(run: Run, frozen: Left, fitted: Left) -> Left:
         if live is not None:
             deploy.bring(run.db, run.settings)
         deploy.ensure_loaded(vllm, adapter.name, adapter.path)
-        evidence = trial.measure(
+        evidence = replay.measure(
             run.db,
             run.settings,
             vllm,
@@ -178,7 +179,7 @@ def _gate(run: Run, frozen: Left, fitted: Left) -> Left:
             on_progress=run.say,
             check=run.held.check,
         )
-    report = gate.decide(evidence)
+    report = rules.decide(evidence)
     with run.db.connect() as conn:
         learning.insert_gate_report(conn, run.id, adapter.name, live, report)
         # A report that says no is stored too, but leaves nothing to go on from.

@@ -6,20 +6,20 @@ from dataclasses import dataclass
 
 import gradio as gr
 
-from bot.desk.door import require_desk
 from bot.desk.markup import PLAIN, text
 from bot.desk.standing import Standing
 from bot.desk.words import model_name
-from bot.door import QUIET, Update, forgiving
 from bot.services import Services
+from bot.web.handlers import EVENT, Update, handler
 from core.base_model import identify
 from core.errors import InvalidInput
 from core.learning import live_adapter, previous_live
+from core.people import Permission, Person
 from core.types import DeploymentKind
 from core.vllm import BASE
 from training import promotion
 
-ACTOR, REASON = "admin", "from the desk"  # in the deployment log
+REASON = "from the desk"  # in the deployment log
 
 
 @dataclass(frozen=True, slots=True)
@@ -74,15 +74,14 @@ class Deploying:
 
     def _wire(self) -> None:
         asking = [self.pending, self.question, self.asked, self.yes]
-        self.promote.click(self.ask_promote, [self.candidate], asking, **QUIET)
-        self.rollback.click(self.ask_rollback, None, asking, **QUIET)
-        self.no.click(self.cancel, None, asking, **QUIET)
+        self.promote.click(self.ask_promote, [self.candidate], asking, **EVENT)
+        self.rollback.click(self.ask_rollback, None, asking, **EVENT)
+        self.no.click(self.cancel, None, asking, **EVENT)
         self.outputs = [self.choices, self.candidate, self.rollback, *asking]
 
-    @forgiving
-    def ask_promote(self, name: str | None, request: gr.Request) -> Update:
+    @handler(Permission.DEPLOY)
+    def ask_promote(self, person: Person, name: str | None) -> Update:
         """Say what promoting the adapter chosen would do, above all if the gate rejected it."""
-        require_desk(request)
         if not name:
             raise InvalidInput("choose an adapter to promote")
         with self.database.connect() as conn:
@@ -94,10 +93,9 @@ class Deploying:
         )
         return self._ask(Pending(DeploymentKind.PROMOTE, name, live), warning)
 
-    @forgiving
-    def ask_rollback(self, request: gr.Request) -> Update:
+    @handler(Permission.DEPLOY)
+    def ask_rollback(self, person: Person) -> Update:
         """Say what a rollback would bring back."""
-        require_desk(request)
         with self.database.connect() as conn:
             live = live_adapter(conn)
             before = previous_live(conn, identify(self.settings.model))
@@ -105,13 +103,12 @@ class Deploying:
             raise InvalidInput("nothing was live before; there is nothing to roll back to")
         return self._ask(Pending(DeploymentKind.ROLLBACK, before, live), "")
 
-    @forgiving
-    def cancel(self, request: gr.Request) -> Update:
+    @handler(Permission.DEPLOY)
+    def cancel(self, person: Person) -> Update:
         """Take the question back."""
-        require_desk(request)
         return self._closed()
 
-    def carry_out(self, pending: Pending) -> str:
+    def carry_out(self, person: Person, pending: Pending) -> str:
         """
         Do what was confirmed and return a line that says so.
 
@@ -128,14 +125,16 @@ class Deploying:
                     f"{model_name(live)} went live meanwhile; look again, then repeat"
                 )
             if pending.kind is DeploymentKind.ROLLBACK:
-                row = promotion.request_rollback(conn, self.settings, actor=ACTOR, reason=REASON)
+                row = promotion.request_rollback(
+                    conn, self.settings, actor=person.name, reason=REASON
+                )
                 return f"Done: {model_name(row.adapter_name)} is live."
             # The question said what the gate has against it; a yes overrules that.
             row = promotion.request_promotion(
                 conn,
                 self.settings,
                 pending.adapter or BASE,
-                actor=ACTOR,
+                actor=person.name,
                 reason=REASON,
                 overrule=True,
             )

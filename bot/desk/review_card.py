@@ -2,16 +2,13 @@
 
 from __future__ import annotations
 
-import re
-
 from bot.desk import words
 from bot.desk.markup import empty, figure_list, milliseconds, moment, pill, text, written
 from bot.desk.queue import Place
+from core.citations import cited_numbers
 from core.feedback import ReviewItem
 from core.types import Correction, Feedback, Passage, Turn, TurnStatus
 from training.signals import Signal
-
-CITATION = re.compile(r"\[(\d+)\]")
 
 
 def queue_line(place: Place) -> str:
@@ -53,16 +50,6 @@ def _nothing_to_show(place: Place) -> str:
         "When a customer presses thumbs-down in the chat, the answer appears here with the "
         "question, the passages the model saw, and what the customer says it should have said.",
     )
-
-
-def cited_ranks(answer: str) -> set[int]:
-    """
-    Return the numbers of the passages that an answer cites.
-
-    >>> sorted(cited_ranks("Thirty days [2], in store too [1][2]."))
-    [1, 2]
-    """
-    return {int(number) for number in CITATION.findall(answer)}
 
 
 def _talk(turn: Turn) -> str:
@@ -132,13 +119,12 @@ def _passages(item: ReviewItem) -> str:
             '<p class="faint">The search found nothing relevant; the model saw no passage.</p>'
             "</section>"
         )
-    cited = cited_ranks(item.turn.answer)
+    cited = cited_numbers(item.turn.answer, {passage.rank for passage in item.passages})
     shown = "".join(_passage(item.turn, p, p.rank in cited) for p in item.passages)
     return f'<section class="passages"><h3>Passages the model saw</h3>{shown}</section>'
 
 
 def _passage(turn: Turn, passage: Passage, is_cited: bool) -> str:
-    where = f"{passage.title} › {passage.heading}" if passage.heading else passage.title
     mark = pill("cited", "good") if is_cited else pill("not cited")
     found_by = [
         f"score {passage.score:.3f}",
@@ -148,7 +134,7 @@ def _passage(turn: Turn, passage: Passage, is_cited: bool) -> str:
     ]
     return (
         f"<details{' open' if is_cited else ''}><summary>"
-        f"<b>[{passage.rank}]</b> {text(where)} {mark}"
+        f"<b>[{passage.rank}]</b> {text(passage.place)} {mark}"
         f"<small>{text(' · '.join(found_by))}</small></summary>"
         f'{written(passage.body)}<p class="faint">'
         f'<a href="/turns/{turn.id}/passages/{passage.rank}" target="_blank">In its article</a>'

@@ -19,9 +19,9 @@ from core.types import RunState
 from retrieval.queries import read_queries
 from tests.builders import ADMIN, make_turn
 from tests.worker import claim, retrain
-from training import child, dataset, trial
+from training import child, dataset
 from training.examples import load_examples
-from training.gate import Answered, Evidence, HeldoutScore, decide
+from training.gate.rules import Answered, Evidence, HeldoutScore, decide
 from training.import_feedback import import_feedback
 from training.objectives import DPO
 from training.signals import Caps
@@ -74,7 +74,7 @@ def test_line_separators_are_imported_frozen_and_trained_on(database, settings, 
     lines = "\n\n".join(json.dumps(row, ensure_ascii=False) for row in rows)
     path.write_text(lines, encoding="utf-8")
 
-    report = import_feedback(database, path, approved=True, settings=settings)
+    report = import_feedback(database, settings, path, approved=True)
     with database.connect() as conn:
         examples = load_examples(conn, Caps.of(settings))
     frozen = dataset.freeze(examples, examples[0].id, settings.datasets, settings.model)
@@ -88,33 +88,6 @@ def test_line_separators_are_imported_frozen_and_trained_on(database, settings, 
         SEPARATORS in row["chosen"][0]["content"] for row in dataset.read_heldout(frozen.path)
     )
     assert QUICK.recipe.n_steps(16) == len(steps)
-
-
-@pytest.mark.parametrize(
-    ("line", "reason"),
-    [
-        ('{"question": "Q?", "article": "a.md"}', "line 3 has no list of texts as `facts`"),
-        ('{"question": "Q?", "article": "a.md", "facts": "x"}', "line 3 has no list of texts"),
-        ('{"question": "Q?", "article": "a.md", "facts": [3]}', "line 3 has no list of texts"),
-        ('{"facts": ["x"], "article": "a.md"}', "line 3 has no text as `question`"),
-        ('{"question": "\\ud800", "article": "a", "facts": ["x"]}', "line 3 has no text as"),
-        ("{", "line 3 is not JSON"),
-        ("[1]", "line 3 is not a JSON object"),
-        ('{"question": NaN}', "line 3 is not JSON"),
-        ("\xff", "line 3 is not UTF-8"),
-    ],
-)
-def test_a_golden_line_that_cannot_be_used_is_named_and_others_are_asked(tmp_path, line, reason):
-    """A typo in the company's file must neither end the run nor go unnoticed."""
-    good = f'{{"question": "Q{SEPARATORS}?", "article": "a.md", "facts": ["x"]}}'.encode()
-    path = tmp_path / "golden.jsonl"
-    path.write_bytes(good + b"\n\n" + line.encode("latin-1") + b"\n" + good)
-
-    rows, problems = trial.read_golden(path)
-
-    assert [1, 4] == [row.number for row in rows]
-    assert 1 == len(problems)
-    assert reason in problems[0]
 
 
 def test_the_gate_report_names_the_golden_lines_that_were_not_asked():

@@ -44,12 +44,12 @@ GOOD = (
         ),
     ],
 )
-def test_a_bad_line_is_named_and_the_good_ones_are_kept(database, tmp_path, line, reason):
+def test_a_bad_line_is_named_and_the_good_ones_are_kept(database, settings, tmp_path, line, reason):
     """One typo in ten thousand lines must not cost the others, nor go unnoticed."""
     path = tmp_path / "feedback.jsonl"
     path.write_bytes(b"\n" + line + b"\n" + GOOD.encode() + b"\n")
 
-    report = import_feedback(database, path)
+    report = import_feedback(database, settings, path)
 
     assert (1, 0) == (report.n_imported, report.n_known)
     [problem] = report.problems
@@ -57,12 +57,12 @@ def test_a_bad_line_is_named_and_the_good_ones_are_kept(database, tmp_path, line
     assert reason in problem.reason
 
 
-def test_imported_feedback_can_be_learnt_from_and_is_stored_once(database, tmp_path):
+def test_imported_feedback_can_be_learnt_from_and_is_stored_once(database, settings, tmp_path):
     """A second import of the same file changes nothing."""
     path = tmp_path / "feedback.jsonl"
     path.write_text(GOOD, encoding="utf-8")
-    first = import_feedback(database, path, approved=True)
-    again = import_feedback(database, path, approved=True)
+    first = import_feedback(database, settings, path, approved=True)
+    again = import_feedback(database, settings, path, approved=True)
 
     with database.connect() as conn:
         [signals] = load_signals(conn, CAPS)
@@ -73,34 +73,36 @@ def test_imported_feedback_can_be_learnt_from_and_is_stored_once(database, tmp_p
     assert {"imported": 1, "approved": 1} == logged[-1].details
 
 
-def test_imported_corrections_wait_for_a_review_unless_the_team_has_given_it(database, tmp_path):
+def test_imported_corrections_wait_for_a_review_unless_the_team_has_given_it(
+    database, settings, tmp_path
+):
     """A file may hold what strangers wrote; importing it is no approval."""
     path = tmp_path / "feedback.jsonl"
     path.write_text(GOOD, encoding="utf-8")
-    import_feedback(database, path)
+    import_feedback(database, settings, path)
     with database.connect() as conn:
         before = load_signals(conn, CAPS)
-    import_feedback(database, path, approved=True)
+    import_feedback(database, settings, path, approved=True)
 
     with database.connect() as conn:
         assert ([], 1) == (before, len(load_signals(conn, CAPS)))
 
 
-def test_an_import_never_overrules_an_admins_no(database, tmp_path):
+def test_an_import_never_overrules_an_admins_no(database, settings, tmp_path):
     """What was rejected at the desk stays so, whatever a file says."""
     path = tmp_path / "feedback.jsonl"
     path.write_text(GOOD, encoding="utf-8")
-    import_feedback(database, path)
+    import_feedback(database, settings, path)
     with database.connect() as conn:
         conn.execute("UPDATE corrections SET status = 'rejected'")
 
-    report = import_feedback(database, path, approved=True)
+    report = import_feedback(database, settings, path, approved=True)
 
     with database.connect() as conn:
         assert (0, []) == (report.n_approved, load_signals(conn, CAPS))
 
 
-def test_a_missing_file_is_named(database, tmp_path):
+def test_a_missing_file_is_named(database, settings, tmp_path):
     """The command then ends with one clear line."""
     with pytest.raises(InvalidInput, match="can't be read"):
-        import_feedback(database, tmp_path / "nowhere.jsonl")
+        import_feedback(database, settings, tmp_path / "nowhere.jsonl")

@@ -162,8 +162,8 @@ def test_the_passages_tell_which_were_cited(desk, database):
     page = desk()
 
     shown = page.locator("#desk-card .passages details")
-    expect(shown.nth(0)).to_contain_text("[1] Article 1 › Returns cited")
-    expect(shown.nth(1)).to_contain_text("[2] Article 2 › Returns not cited")
+    expect(shown.nth(0)).to_contain_text("[1] Article 1 > Returns cited")
+    expect(shown.nth(1)).to_contain_text("[2] Article 2 > Returns not cited")
     expect(shown.nth(1)).to_contain_text("Shops close at six.")
 
 

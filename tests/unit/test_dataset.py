@@ -10,7 +10,7 @@ from core.jsonl import read_own_jsonl
 from training import dataset
 from training.dataset import MIN_EXAMPLES, MIN_HELDOUT, TooFewExamples, freeze, split
 from training.examples import Example, Provenance
-from training.gate import wilson_interval
+from training.gate.statistics import wilson_interval
 from training.objectives import DPO
 
 SPACE = UUID("00000000-0000-0000-0000-000000000002")

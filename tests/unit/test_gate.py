@@ -4,10 +4,12 @@ import doctest
 
 import pytest
 
-from training import gate, recipe, trial
-from training.gate import Answered, Evidence, HeldoutScore, decide, wilson_interval
+from training import recipe
+from training.gate import replay, rules, statistics
+from training.gate.replay import Asked, score
+from training.gate.rules import Answered, Evidence, HeldoutScore, decide
+from training.gate.statistics import wilson_interval
 from training.objectives import dpo
-from training.trial import Asked, score
 
 GOOD = Answered(n_words=12, is_empty=False, loops=False, has_facts=True, cites_right=True)
 
@@ -157,7 +159,7 @@ def test_an_answer_loops_when_words_repeat_or_it_never_ends(answer, hit_limit, l
     assert loops == score(answer, Asked([]), hit_limit=hit_limit).loops
 
 
-@pytest.mark.parametrize("module", [dpo, gate, recipe, trial])
+@pytest.mark.parametrize("module", [dpo, recipe, replay, rules, statistics])
 def test_the_examples_in_the_docstrings_hold(module):
     """They are documentation that can't lie."""
     assert 0 == doctest.testmod(module).failed

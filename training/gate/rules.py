@@ -1,15 +1,14 @@
-"""May this candidate replace what is live? Pure statistics and rules over measured answers."""
+"""The gate's rules over measured answers: better on what was held out, nothing lost; pure."""
 
 from __future__ import annotations
 
-import math
 from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Any
 
 from core.types import GateReport
+from training.gate.statistics import sign_test, wilson_interval
 
-Z_95 = 1.96
 TIE_NATS = 0.02  # vLLM's own repeatability of a sequence's log-probability in bf16
 # Of golden questions, the net share that may lose its fact or citation: freely; if it may be
 # chance; never more.
@@ -128,19 +127,6 @@ def is_loss(n_lost: int, n_gained: int, n_questions: int) -> bool:
     return net > CHANCE_LOSS_SHARE * n_questions or sign_test(n_lost, n_gained) < CHANCE
 
 
-def sign_test(n_lost: int, n_gained: int) -> float:
-    """
-    Return how likely at least so many losses are if losses and gains are equally likely.
-
-    McNemar's test in its exact, one-sided form; docs/sources.md.
-
-    >>> sign_test(4, 0), sign_test(1, 1)
-    (0.0625, 0.75)
-    """
-    n = n_lost + n_gained
-    return float(sum(math.comb(n, k) for k in range(n_lost, n + 1)) / 2**n)
-
-
 def not_degenerate(evidence: Evidence) -> tuple[list[str], dict[str, Any]]:
     """Refuse empty answers, loops, and lengths far from both the live and the preferred ones."""
     answers, live = evidence.candidate_answers, evidence.live_answers
@@ -172,34 +158,3 @@ def not_degenerate(evidence: Evidence) -> tuple[list[str], dict[str, Any]]:
             f"{longest:.0f} is expected"
         )
     return reasons, figures
-
-
-def wilson_interval(wins: float, n_trials: int, z: float = Z_95) -> tuple[float, float]:
-    """
-    Return the Wilson score interval of a win rate, in [0, 1]; (0, 1) without trials.
-
-    Wilson (1927), as docs/sources.md cites it; unlike the normal interval it holds for few
-    trials and for rates near 0 and 1.
-
-    >>> tuple(round(end, 3) for end in wilson_interval(8, 8))
-    (0.676, 1.0)
-    """
-    if n_trials == 0:
-        return 0.0, 1.0
-    rate = wins / n_trials
-    centre = rate + z * z / (2 * n_trials)
-    spread = z * math.sqrt(rate * (1 - rate) / n_trials + z * z / (4 * n_trials**2))
-    scale = 1 + z * z / n_trials
-    return max(0.0, (centre - spread) / scale), min(1.0, (centre + spread) / scale)
-
-
-def win_rate_lower_bound(wins: float, n_pairs: int, z: float = Z_95) -> float:
-    """
-    Return the low end of the Wilson interval for a win rate, in [0, 1].
-
-    A candidate passes when this exceeds 0.5, so a lucky 6 of 8 does not ship.
-
-    >>> round(win_rate_lower_bound(6, 8), 3), round(win_rate_lower_bound(120, 200), 3)
-    (0.409, 0.531)
-    """
-    return wilson_interval(wins, n_pairs, z)[0]
