@@ -22,7 +22,7 @@ from answering.plan import Planner
 from bench.corpus import scratch_database
 from bench.report import Row, at_most
 from core import learning
-from core.base_model import identify
+from core.base_model import read_base_model
 from core.company import load_company
 from core.db import Database
 from core.settings import Settings
@@ -94,7 +94,7 @@ def _streams(db: Database, settings: Settings, prompts: list[list[Message]]) -> 
         with open_http(settings.vllm_base_url, settings.vllm_key, timeout_s=60) as http:
             while not stop.is_set():
                 with db.connect() as conn:
-                    model = learning.serving(conn, identify(settings.model)).adapter or BASE
+                    model = learning.serving(conn, read_base_model(settings.model)).adapter or BASE
                 number = next(turn)
                 prompt = prompts[number % len(prompts)]
                 n_tokens = ANSWER_TOKENS[number % len(ANSWER_TOKENS)]

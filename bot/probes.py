@@ -11,7 +11,7 @@ from fastapi import APIRouter, Request
 from fastapi.responses import JSONResponse, PlainTextResponse, Response
 
 from bot.services import Services
-from core.base_model import BaseModel, identify
+from core.base_model import BaseModel, read_base_model
 from core.conversations import count_turns
 from core.db import Database
 from core.errors import DatabaseError, NotFound
@@ -55,7 +55,7 @@ def probe_routes(services: Services) -> APIRouter:
         if not token or not hmac.compare_digest(given.encode(), f"Bearer {token}".encode()):
             raise NotFound("there is no such page")
         return PlainTextResponse(
-            _exposition(services.database, identify(services.settings.model)),
+            _exposition(services.database, read_base_model(services.settings.model)),
             media_type="text/plain; version=0.0.4",
         )
 

@@ -9,7 +9,7 @@ from uuid import UUID, uuid4
 from answering.generation import Generation
 from answering.plan import Plan, Planner, history_of
 from answering.prompt import PROMPT_VERSION
-from core.base_model import identify
+from core.base_model import read_base_model
 from core.conversations import (
     create_conversation,
     finish_turn,
@@ -82,7 +82,7 @@ class TurnStore:
         """
         with self.planner.db.connect() as conn:
             turns = load_turns(conn, conversation_id, owner_id) if conversation_id else []
-            adapter = serving(conn, identify(self.planner.settings.model)).adapter
+            adapter = serving(conn, read_base_model(self.planner.settings.model)).adapter
         if position is not None and not 0 <= position <= len(turns):
             raise InvalidInput(f"there is no question {position + 1} in this conversation")
         before = turns[:position]
@@ -121,7 +121,7 @@ class TurnStore:
             ModelUnavailable: It is the same one: vLLM has restarted and does not have it yet.
         """
         with self.planner.db.connect() as conn:
-            adapter = serving(conn, identify(self.planner.settings.model)).adapter
+            adapter = serving(conn, read_base_model(self.planner.settings.model)).adapter
             if adapter == draft.turn.adapter:
                 raise ModelUnavailable("the assistant is starting; please try again in a moment")
             reassign_turn(conn, draft.turn.id, adapter)

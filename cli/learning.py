@@ -55,11 +55,11 @@ def retrain(
 def adapters(as_json: Json = False) -> None:
     """List the adapters, the live one marked."""
     from core import learning
-    from core.base_model import identify
+    from core.base_model import read_base_model
     from core.settings import get_settings
 
     with closing(_database()) as db, db.connect() as conn:
-        now = learning.serving(conn, identify(get_settings().model))
+        now = learning.serving(conn, read_base_model(get_settings().model))
         rows = learning.list_adapters(conn)
         tainted = learning.tainted_adapters(conn)
     if as_json:

@@ -25,7 +25,7 @@ class BaseModel:
 
 
 @cache
-def identify(name: str) -> BaseModel:
+def read_base_model(name: str) -> BaseModel:
     """
     Return the base model that the settings name: a folder, or a name on a model hub.
 

@@ -14,7 +14,7 @@ from answering.plan import Planner
 from bot.chat import ChatService, Finished
 from bot.feedback import correct, rate
 from core import conversations, learning
-from core.base_model import identify
+from core.base_model import read_base_model
 from core.company import GoldenQuestion, load_company, read_golden
 from core.db import Database
 from core.errors import ModelUnavailable, TrainingError
@@ -93,7 +93,7 @@ async def play(
     Raises:
         TrainingError: The training run did not end within half an hour.
     """
-    start_s, base = time.monotonic(), identify(settings.model)
+    start_s, base = time.monotonic(), read_base_model(settings.model)
     heldout = load_company(settings.company).golden
     asked, _ = read_golden(settings.company / "customer_questions.jsonl")
     with database.connect() as conn:

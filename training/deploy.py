@@ -14,7 +14,7 @@ from psycopg import Connection
 
 from core import conversations, learning
 from core.audit import Action, record
-from core.base_model import identify
+from core.base_model import read_base_model
 from core.db import Database
 from core.errors import AdapterError, ModelUnavailable, RatchetError, StackError
 from core.settings import Settings
@@ -185,7 +185,7 @@ def _obstacles(conn: Connection[Any], settings: Settings, row: Deployment) -> li
     if row.adapter_name is None:
         return []
     try:
-        promotion.require_servable(conn, identify(settings.model), row.adapter_name)
+        promotion.require_servable(conn, read_base_model(settings.model), row.adapter_name)
     except RatchetError as exc:
         return [str(exc)]
     return []
@@ -201,7 +201,7 @@ class _Wanted:
 
 
 def _wanted(conn: Connection[Any], settings: Settings) -> _Wanted:
-    base = identify(settings.model)
+    base = read_base_model(settings.model)
     resident = {learning.serving(conn, base).adapter, learning.previous_live(conn, base)} - {None}
     pending = learning.pending_deployment(conn)
     in_use = conversations.streaming_adapters(conn) | learning.adapters_on_trial(conn)

@@ -13,7 +13,7 @@ from uuid import UUID, uuid4
 from psycopg import Connection
 
 from core import learning
-from core.base_model import identify
+from core.base_model import read_base_model
 from core.db import Database
 from core.errors import ModelUnavailable
 from core.learning.runs import RETRAIN
@@ -161,7 +161,7 @@ def _gate(run: Run, frozen: Left, fitted: Left) -> Left:
     with run.db.connect() as conn:
         adapter = learning.get_adapter(conn, fitted["adapter"])
         promotion.refuse_tainted(conn, adapter.name)
-        live = learning.serving(conn, identify(run.settings.model)).adapter
+        live = learning.serving(conn, read_base_model(run.settings.model)).adapter
     with closing(deploy.client(run.settings)) as vllm:
         run.say("waiting for the model server")
         deploy.wait_until_healthy(vllm, deploy.GIVE_UP_AFTER_S, run.held.check)

@@ -8,7 +8,7 @@ from psycopg import Connection
 
 from core import learning
 from core.audit import Action, record
-from core.base_model import BaseModel, identify
+from core.base_model import BaseModel, read_base_model
 from core.errors import AdapterError, InvalidInput
 from core.jobs import request_once
 from core.settings import Settings
@@ -46,7 +46,7 @@ def request_promotion(
         AdapterError: Its files are gone or changed.
     """
     learning.lock_deployments(conn)
-    base = identify(settings.model)
+    base = read_base_model(settings.model)
     adapter = None if name == BASE else name
     now = learning.serving(conn, base)
     # What is live under a hold may be promoted all the same: that lifts the hold.
@@ -149,7 +149,7 @@ def request_rollback(
         AdapterError: The previous adapter's files are gone or changed.
     """
     learning.lock_deployments(conn)
-    base = identify(settings.model)
+    base = read_base_model(settings.model)
     previous = learning.previous_live(conn, base)
     if learning.live_adapter(conn) == previous:
         raise InvalidInput("nothing was live before; there is nothing to roll back to")
@@ -168,13 +168,13 @@ def leave_tainted(
     """
     if learning.live_adapter(conn) not in learning.tainted_adapters(conn):
         return None
-    return _step_back(conn, identify(settings.model), actor, reason)
+    return _step_back(conn, read_base_model(settings.model), actor, reason)
 
 
 def leave_changed(conn: Connection[Any], settings: Settings) -> Deployment | None:
     """Step back from a live adapter whose files were changed: else nobody would answer."""
     learning.lock_deployments(conn)
-    base = identify(settings.model)
+    base = read_base_model(settings.model)
     live = learning.serving(conn, base).adapter
     if live is None or not registry.is_changed(learning.get_adapter(conn, live)):
         return None

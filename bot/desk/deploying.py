@@ -11,7 +11,7 @@ from bot.desk.standing import Standing
 from bot.desk.words import model_name
 from bot.services import Services
 from bot.web.handlers import EVENT, Update, handler
-from core.base_model import identify
+from core.base_model import read_base_model
 from core.errors import InvalidInput
 from core.learning import live_adapter, previous_live
 from core.people import Permission, Person
@@ -85,7 +85,7 @@ class Deploying:
         if not name:
             raise InvalidInput("choose an adapter to promote")
         with self.database.connect() as conn:
-            base = identify(self.settings.model)
+            base = read_base_model(self.settings.model)
             doubts = promotion.gate_doubts(conn, base, name) if name != BASE else []
             live = live_adapter(conn)
         warning = "".join(
@@ -98,7 +98,7 @@ class Deploying:
         """Say what a rollback would bring back."""
         with self.database.connect() as conn:
             live = live_adapter(conn)
-            before = previous_live(conn, identify(self.settings.model))
+            before = previous_live(conn, read_base_model(self.settings.model))
         if live == before:
             raise InvalidInput("nothing was live before; there is nothing to roll back to")
         return self._ask(Pending(DeploymentKind.ROLLBACK, before, live), "")

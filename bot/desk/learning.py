@@ -18,7 +18,7 @@ from bot.services import Services
 from bot.web.handlers import EVENT, Update, handler
 from core import audit
 from core.audit import Action
-from core.base_model import identify
+from core.base_model import read_base_model
 from core.errors import InvalidInput, RatchetError
 from core.jobs import list_attempts
 from core.learning import (
@@ -50,7 +50,7 @@ class LearningPage:
     def __init__(self, services: Services) -> None:
         self.database = services.database
         settings = services.settings
-        self.base = identify(settings.model)
+        self.base = read_base_model(settings.model)
         self.caps = Caps.of(settings)
         self._lay_out(services)
         self._wire()

@@ -18,7 +18,7 @@ from bot.desk.words import model_name
 from bot.feedback import correct, rate
 from core import feedback, learning
 from core.audit import Action, list_entries
-from core.base_model import identify
+from core.base_model import read_base_model
 from core.company import GoldenQuestion
 from core.errors import NotFound
 from core.jobs import Outcome, end_attempt
@@ -229,9 +229,9 @@ def test_what_an_admin_rolled_back_from_does_not_come_back_by_itself(database, s
         learning.deploy(conn, None, DeploymentKind.ROLLBACK, "admin", "it answers rudely")
         give_corrections(conn, 20, author_id=MALLORY, approved=True, start=20)
         make_adapter(conn, settings, tmp_path)
-        offered = learning.clean_adapters_newest_live_first(conn, identify(settings.model))
+        offered = learning.clean_adapters_newest_live_first(conn, read_base_model(settings.model))
         learning.deploy(conn, unwanted, DeploymentKind.PROMOTE, "admin", "on second thought")
-        again = learning.clean_adapters_newest_live_first(conn, identify(settings.model))
+        again = learning.clean_adapters_newest_live_first(conn, read_base_model(settings.model))
         learning.deploy(conn, None, DeploymentKind.ROLLBACK, "admin", "")
         make_adapter(conn, settings, tmp_path)
 
@@ -289,7 +289,7 @@ def test_a_tainted_adapter_goes_live_no_more(database, settings, tmp_path):
     with database.connect() as conn:
         with pytest.raises(NotPromotable, match="learned from feedback that was ejected"):
             request_promotion(conn, settings, tainted, actor="admin", overrule=True)
-        assert learning.previous_live(conn, identify(settings.model)) is None
+        assert learning.previous_live(conn, read_base_model(settings.model)) is None
 
 
 def test_ejecting_twice_changes_nothing_more(database, settings, tmp_path):

@@ -12,7 +12,7 @@ import pytest
 
 from core import learning
 from core.audit import Action, list_entries
-from core.base_model import BaseModel, identify
+from core.base_model import BaseModel, read_base_model
 from core.errors import AdapterError, InvalidInput, ModelUnavailable, NotFound, StackError
 from core.settings import ROOT, Settings
 from core.types import DeploymentKind, DeploymentState, GateReport, ServerState
@@ -79,7 +79,7 @@ def report_of(conn, name, *, baseline=None, passed=True):
 def live(database, settings):
     """What answers now."""
     with database.connect() as conn:
-        return learning.serving(conn, identify(settings.model))
+        return learning.serving(conn, read_base_model(settings.model))
 
 
 def ask_for(database, settings, name, **options):
@@ -256,7 +256,7 @@ def test_a_promotion_stores_what_the_gate_compared_it_with(database, settings, m
     first, ungated = make(), make(gated=False)
     row = promote(database, settings, first)
     other = promote(database, settings, ungated)
-    base = identify(settings.model)
+    base = read_base_model(settings.model)
 
     assert (True, None, False) == (row.was_compared, row.baseline, other.was_compared)
     assert (base.name, base.sha256, 1.0) == (row.base_model, row.base_sha256, row.share)

@@ -4,7 +4,7 @@ import os
 
 import pytest
 
-from core.base_model import EDGE_BYTES, BaseModel, identify
+from core.base_model import EDGE_BYTES, BaseModel, read_base_model
 
 
 def write_model(folder, **changed):
@@ -25,7 +25,7 @@ def test_a_moved_folder_is_the_same_model(tmp_path):
     """An update that unpacks into another folder must not retire what was learned."""
     here, there = write_model(tmp_path / "here"), write_model(tmp_path / "there")
 
-    assert identify(here).sha256 == identify(there).sha256 != ""
+    assert read_base_model(here).sha256 == read_base_model(there).sha256 != ""
 
 
 @pytest.mark.parametrize(
@@ -43,14 +43,14 @@ def test_what_an_adapter_depends_on_makes_another_model(tmp_path, name, content)
     """Other weights under the old path answer nonsense with the old adapter."""
     old, new = write_model(tmp_path / "old"), write_model(tmp_path / "new", **{name: content})
 
-    assert identify(old).sha256 != identify(new).sha256
+    assert read_base_model(old).sha256 != read_base_model(new).sha256
 
 
 def test_a_readme_makes_no_other_model(tmp_path):
     """What neither trainer nor server reads may change."""
     old, new = write_model(tmp_path / "old"), write_model(tmp_path / "new", **{"README.md": b"x"})
 
-    assert identify(old).sha256 == identify(new).sha256
+    assert read_base_model(old).sha256 == read_base_model(new).sha256
 
 
 def test_a_hub_name_is_looked_up_in_the_local_cache(tmp_path, monkeypatch):
@@ -64,10 +64,10 @@ def test_a_hub_name_is_looked_up_in_the_local_cache(tmp_path, monkeypatch):
     monkeypatch.setattr("huggingface_hub.constants.HF_HUB_CACHE", str(tmp_path))
 
     here = write_model(tmp_path / "here")
-    assert identify("org/model") == BaseModel("org/model", identify(here).sha256)
+    assert read_base_model("org/model") == BaseModel("org/model", read_base_model(here).sha256)
 
 
 @pytest.mark.parametrize("name", ["org/never-fetched", "/no/such folder/x", "base"])
 def test_a_model_whose_files_are_not_here_is_known_by_name(name):
     """vLLM may run on another machine."""
-    assert BaseModel(name) == identify(name)
+    assert BaseModel(name) == read_base_model(name)
