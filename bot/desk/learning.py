@@ -17,10 +17,10 @@ from bot.desk.standing import fingerprint, load_standing
 from bot.services import Services
 from bot.web.handlers import EVENT, Update, handler
 from core import audit
+from core.attempts import list_attempts
 from core.audit import Action
 from core.base_model import read_base_model
 from core.errors import InvalidInput, RatchetError
-from core.jobs import list_attempts
 from core.learning import (
     gate_report_of,
     get_run,

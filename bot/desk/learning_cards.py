@@ -8,7 +8,7 @@ from datetime import UTC, datetime
 from bot.desk import words
 from bot.desk.gate_words import gate_card
 from bot.desk.markup import duration, empty, figure_list, moment, pill, table, text
-from core.jobs import JobAttempt
+from core.attempts import JobAttempt
 from core.types import Adapter, Deployment, GateReport, RunState, Serving, TrainingRun
 from training.examples import ExampleCount
 

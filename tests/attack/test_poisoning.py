@@ -17,11 +17,13 @@ from bot.desk.review_card import review_card
 from bot.desk.words import model_name
 from bot.feedback import correct, rate
 from core import feedback, learning
+from core.attempts import Outcome
 from core.audit import Action, list_entries
 from core.base_model import read_base_model
 from core.company import GoldenQuestion
 from core.errors import NotFound
-from core.jobs import Outcome, end_attempt
+from core.jobs import end_attempt
+from core.people import Person, Role
 from core.settings import ROOT, Settings
 from core.types import CorrectionStatus, DeploymentKind, Rating, RunState
 from examples.admin import Rated, review
@@ -259,7 +261,8 @@ async def test_the_desk_says_what_is_live_now_not_what_was_asked(database, setti
     asked = Pending(DeploymentKind.ROLLBACK, tainted, live)
     eject(database, settings, MALLORY, actor="command")
 
-    said = deploying.carry_out(asked)
+    admin = Person(ADMIN, "admin", frozenset({Role.ADMIN}), ())
+    said = deploying.carry_out(admin, asked)
 
     assert f"Done: {model_name(clean)} is live." == said
 

@@ -12,8 +12,9 @@ from billiard.exceptions import SoftTimeLimitExceeded
 from bot.desk.gate_words import gate_card
 from bot.desk.learning_cards import run_card
 from core import feedback, learning
+from core.attempts import Outcome, list_attempts
 from core.errors import InvalidInput
-from core.jobs import Outcome, end_attempt, list_attempts
+from core.jobs import end_attempt
 from core.settings import Settings
 from core.types import RunState
 from retrieval.queries import read_queries

@@ -11,8 +11,9 @@ from bot.desk.articles import (
     questions_asked,
 )
 from bot.desk.jobs import get_job, is_open, newest_jobs
+from core.attempts import Outcome
 from core.errors import NotFound
-from core.jobs import Outcome, end_attempt, request_job
+from core.jobs import end_attempt, request_job
 from retrieval.chunk import Chunk
 from retrieval.load import LoadedDocument
 from retrieval.store import delete_document, replace_document
