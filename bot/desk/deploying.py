@@ -2,12 +2,13 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from dataclasses import dataclass
 
 import gradio as gr
 
-from bot.desk.markup import PLAIN, text
-from bot.desk.standing import Standing
+from bot.desk.cards import PLAIN, load_cards
+from bot.desk.learning_overview import LearningOverview
 from bot.desk.words import model_name
 from bot.services import Services
 from bot.web.handlers import EVENT, Update, handler
@@ -19,20 +20,21 @@ from core.types import DeploymentKind
 from core.vllm import BASE
 from training import promotion
 
+CARDS = load_cards("learning")
 REASON = "from the desk"  # in the deployment log
 
 
 @dataclass(frozen=True, slots=True)
-class Pending:
+class UnconfirmedDeployment:
     """What waits for a yes; `live` is what was live when the question was asked."""
 
     kind: DeploymentKind | None = None
-    adapter: str | None = None
+    adapter: str | None = None  # None: the base model
     live: str | None = None
 
 
 @dataclass(frozen=True, slots=True)
-class Offered:
+class DeploymentChoices:
     """What there is to choose from."""
 
     live: str | None
@@ -40,13 +42,12 @@ class Offered:
     models: tuple[str, ...]  # that can go live: adapters, and the base model
 
     @classmethod
-    def of(cls, now: Standing) -> Offered:
+    def of(cls, now: LearningOverview) -> DeploymentChoices:
         """Return what can be chosen where learning stands so."""
         names = (adapter.name for adapter in now.adapters)
         clean = tuple(name for name in names if name not in now.tainted)
-        return cls(
-            now.live.resting or now.live.adapter, now.before, (*clean, BASE) if clean else ()
-        )
+        live = now.live.resting or now.live.adapter
+        return cls(live, now.before, (*clean, BASE) if clean else ())
 
 
 class Deploying:
@@ -59,10 +60,10 @@ class Deploying:
         self._wire()
 
     def _lay_out(self) -> None:
-        self.pending = gr.State(Pending())
+        self.unconfirmed = gr.State(UnconfirmedDeployment())
         with gr.Row(visible=False, elem_classes="deploy-row") as self.choices:
             self.candidate = gr.Dropdown(
-                [], label="Adapter", elem_id="desk-candidate", filterable=False
+                [], label="Model", elem_id="desk-candidate", filterable=False
             )
             self.promote = gr.Button("Promote …", size="md", elem_id="desk-promote")
             self.rollback = gr.Button("Roll back …", size="md", elem_id="desk-rollback")
@@ -73,7 +74,7 @@ class Deploying:
                 self.no = gr.Button("Cancel", size="md", elem_id="desk-no")
 
     def _wire(self) -> None:
-        asking = [self.pending, self.question, self.asked, self.yes]
+        asking = [self.unconfirmed, self.question, self.asked, self.yes]
         self.promote.click(self.ask_promote, [self.candidate], asking, **EVENT)
         self.rollback.click(self.ask_rollback, None, asking, **EVENT)
         self.no.click(self.cancel, None, asking, **EVENT)
@@ -85,13 +86,10 @@ class Deploying:
         if not name:
             raise InvalidInput("choose an adapter to promote")
         with self.database.connect() as conn:
-            base = read_base_model(self.settings.model)
-            doubts = promotion.gate_doubts(conn, base, name) if name != BASE else []
-            live = live_adapter(conn)
-        warning = "".join(
-            f"<p class='why bad'>{text(doubt[0].upper() + doubt[1:])}</p>" for doubt in doubts
-        )
-        return self._ask(Pending(DeploymentKind.PROMOTE, name, live), warning)
+            base, live = read_base_model(self.settings.model), live_adapter(conn)
+            doubts = [] if name == BASE else promotion.gate_doubts(conn, base, name)
+        adapter = None if name == BASE else name
+        return self._ask(UnconfirmedDeployment(DeploymentKind.PROMOTE, adapter, live), doubts)
 
     @handler(Permission.DEPLOY)
     def ask_rollback(self, person: Person) -> Update:
@@ -101,14 +99,14 @@ class Deploying:
             before = previous_live(conn, read_base_model(self.settings.model))
         if live == before:
             raise InvalidInput("nothing was live before; there is nothing to roll back to")
-        return self._ask(Pending(DeploymentKind.ROLLBACK, before, live), "")
+        return self._ask(UnconfirmedDeployment(DeploymentKind.ROLLBACK, before, live), [])
 
     @handler(Permission.DEPLOY)
     def cancel(self, person: Person) -> Update:
         """Take the question back."""
         return self._closed()
 
-    def carry_out(self, person: Person, pending: Pending) -> str:
+    def carry_out(self, person: Person, asked: UnconfirmedDeployment) -> str:
         """
         Do what was confirmed and return a line that says so.
 
@@ -116,57 +114,53 @@ class Deploying:
             InvalidInput: Nothing was asked, or another adapter went live since the question.
             RatchetError: The rules of promotion forbid it; what is live stays.
         """
-        if pending.kind is None:
+        if asked.kind is None:
             raise InvalidInput("nothing to confirm; choose promote or roll back first")
         with self.database.connect() as conn:
             live = live_adapter(conn)
-            if live != pending.live:
+            if live != asked.live:
                 raise InvalidInput(
                     f"{model_name(live)} went live meanwhile; look again, then repeat"
                 )
-            if pending.kind is DeploymentKind.ROLLBACK:
+            if asked.kind is DeploymentKind.ROLLBACK:
                 row = promotion.request_rollback(
                     conn, self.settings, actor=person.name, reason=REASON
                 )
                 return f"Done: {model_name(row.adapter_name)} is live."
-            # The question said what the gate has against it; a yes overrules that.
-            row = promotion.request_promotion(
+            # The question said what speaks against it; a yes overrules that.
+            promotion.request_promotion(
                 conn,
                 self.settings,
-                pending.adapter or BASE,
+                asked.adapter or BASE,
                 actor=person.name,
                 reason=REASON,
                 overrule=True,
             )
-        name = model_name(row.adapter_name)
-        return f"{name} goes live as soon as the model server has it; the log below says when."
+        name = model_name(asked.adapter)
+        return f"Asked for: {name} goes live once the model server has it; the log below says when."
 
-    def offer(self, offered: Offered) -> Update:
+    def show_choices(self, choices: DeploymentChoices) -> Update:
         """Return what can be promoted and rolled back to now; an open question is closed."""
-        names = [name for name in offered.models if name != (offered.live or BASE)]
-        choices = [(model_name(None) if name == BASE else name, name) for name in names]
+        models = [name for name in choices.models if name != (choices.live or BASE)]
+        labels = [model_name(None) if name == BASE else name for name in models]
+        options = list(zip(labels, models, strict=True))
         return {
-            self.choices: gr.Row(visible=bool(offered.models)),
-            self.candidate: gr.Dropdown(choices, value=names[0] if names else None),
+            self.choices: gr.Row(visible=bool(choices.models)),
+            self.candidate: gr.Dropdown(options, value=models[0] if models else None),
             self.rollback: gr.Button(
-                f"Roll back to {model_name(offered.before)} …",
-                interactive=offered.live != offered.before,
+                f"Roll back to {model_name(choices.before)} …",
+                interactive=choices.live != choices.before,
             ),
             **self._closed(),
         }
 
-    def _ask(self, pending: Pending, warning: str) -> Update:
-        wanted = None if pending.adapter == BASE else pending.adapter
-        to, now = model_name(wanted), model_name(pending.live)
+    def _ask(self, asked: UnconfirmedDeployment, doubts: Sequence[str]) -> Update:
         return {
-            self.pending: pending,
+            self.unconfirmed: asked,
             self.question: gr.Column(visible=True),
-            self.asked: (
-                f"{warning}<p><b>Make {text(to)} live?</b> New answers will come from it instead "
-                f"of {text(now)}; answers being written now finish as they began.</p>"
-            ),
-            self.yes: gr.Button(f"Yes, make {to} live"),
+            self.asked: CARDS.deployment_question(asked.adapter, asked.live, doubts),
+            self.yes: gr.Button(f"Yes, make {model_name(asked.adapter)} live"),
         }
 
     def _closed(self) -> Update:
-        return {self.pending: Pending(), self.question: gr.Column(visible=False)}
+        return {self.unconfirmed: UnconfirmedDeployment(), self.question: gr.Column(visible=False)}

@@ -25,7 +25,7 @@ N_SHOWN = 20  # of runs, adapters and deployments each
 
 
 @dataclass(frozen=True, slots=True)
-class Standing:
+class LearningOverview:
     """Where learning stands at one moment."""
 
     live: Serving
@@ -38,10 +38,10 @@ class Standing:
     deployments: list[Deployment]
 
 
-def load_standing(conn: Connection[Any], base: BaseModel, caps: Caps) -> Standing:
+def load_overview(conn: Connection[Any], base: BaseModel, caps: Caps) -> LearningOverview:
     """Return all that the page shows besides one run's own figures."""
     adapters = list_adapters(conn, N_SHOWN)
-    return Standing(
+    return LearningOverview(
         live=serving(conn, base),
         before=previous_live(conn, base),
         counted=count_examples(conn, caps),
@@ -54,7 +54,7 @@ def load_standing(conn: Connection[Any], base: BaseModel, caps: Caps) -> Standin
 
 
 def fingerprint(conn: Connection[Any]) -> str:
-    """Return a text that is another one as soon as `load_standing` would answer otherwise."""
+    """Return a text that is another one as soon as `load_overview` would answer otherwise."""
     sql = """
         SELECT concat_ws('/',
             (SELECT count(*) || '.' || string_agg(state || phase, ',' ORDER BY created_at)
