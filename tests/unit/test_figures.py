@@ -15,11 +15,8 @@ PRODUCT = [path for path in PATHS if path.parts[0] in ROOMS]
 MODULES = [path for path in PRODUCT if not path.name.startswith("__")]
 FUNCTIONS = ast.FunctionDef | ast.AsyncFunctionDef
 
-# What the outside calls by its name: commands, tasks, job kinds, and the entry of a module or a bench.
-COMMANDS = {path for path in PRODUCT if path.parts[0] == "cli"} | {
-    Path("workers/tasks.py"),
-    Path("workers/kinds.py"),
-}
+# What the outside calls by its name: commands, tasks, kinds of jobs, and a module's entry.
+COMMANDS = {path for path in PRODUCT if path.parts[0] in ("cli", "workers")}
 CONVENTIONS = {"main", "run", "serve"}
 # While the rooms are rebuilt: each goes with the change that its room waits for.
 TOO_LONG = {"core/conversations.py", "core/jobs.py"}
