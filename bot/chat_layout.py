@@ -3,10 +3,10 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from html import escape
 from uuid import UUID
 
 import gradio as gr
+from markupsafe import Markup
 
 from bot.chat import Started
 from bot.chat_view import (
@@ -25,6 +25,11 @@ from core.company import load_company
 from core.conversations import load_turns
 from core.errors import RatchetError
 from core.types import Turn
+
+WELCOME = Markup(
+    "<h1>How can we help?</h1><p>Ask {} anything. "
+    "Answers come from our help articles, with the source beside them.</p>"
+)
 
 
 class ChatLayout:
@@ -65,7 +70,7 @@ class ChatLayout:
             scale=1,
             layout="bubble",
             buttons=[],
-            placeholder=_welcome(self.services.company),
+            placeholder=str(WELCOME.format(self.services.company)),
             examples=[{"text": question} for question in suggested],
             feedback_options=("Like", "Dislike"),
             latex_delimiters=[],
@@ -172,10 +177,3 @@ class ChatLayout:
 
     def _at_rest(self) -> Update:
         return {**self.show_waiting(None), **self.show_not_editing(), **self.panel.show_closed()}
-
-
-def _welcome(company: str) -> str:
-    return (
-        f"<h1>How can we help?</h1><p>Ask {escape(company)} anything. "
-        f"Answers come from our help articles, with the source beside them.</p>"
-    )
