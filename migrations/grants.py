@@ -28,6 +28,7 @@ LESS: dict[str, tuple[str, ...]] = {
     "deployments": APPEND,
     "gate_reports": APPEND,
     "schema_migrations": READ,
+    "search_options": APPEND,
 }
 
 

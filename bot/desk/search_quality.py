@@ -12,7 +12,7 @@ from psycopg import Connection
 from bot.desk.articles import articles_by_uri, questions_asked
 from bot.desk.door import require_desk
 from bot.desk.jobs import POLL_S, get_job, is_open, newest_jobs
-from bot.desk.markup import PLAIN, status
+from bot.desk.markup import PLAIN, status, text
 from bot.desk.search_quality_cards import (
     evaluation_card,
     evaluation_label,
@@ -25,9 +25,9 @@ from bot.web.people import ADMIN, require_admin
 from core import audit
 from core.audit import Action
 from core.errors import InvalidInput, RatchetError
-from retrieval.adoption import current_options
+from retrieval.adoption import adopt, can_adopt, current_options, return_to_settings
 from retrieval.jobs import request_job
-from retrieval.options import SearchOptions, parse_figures
+from retrieval.options import SearchOptions, in_words, parse_figures
 
 N_SHOWN = 20
 ERASED = "(the conversation was erased since)"
@@ -63,17 +63,28 @@ class SearchQualityPage:
             [], label="Evaluation", visible=False, elem_id="desk-evaluation", filterable=False
         )
         self.card = gr.HTML(elem_id="desk-evaluation-card", **PLAIN)
+        self.in_use = gr.HTML(elem_id="desk-search-in-use", **PLAIN)
+        with gr.Row():
+            self.adopt = gr.Button(
+                "Adopt these settings", variant="primary", visible=False, elem_id="desk-adopt"
+            )
+            self.back = gr.Button(
+                "Back to the settings", visible=False, elem_id="desk-back-to-settings"
+            )
         self.misses = gr.HTML(elem_id="desk-misses", **PLAIN)
         self.history = gr.HTML(elem_id="desk-evaluations", **PLAIN)
 
     def _wire(self) -> None:
         self.outputs = [
-            self.timer, self.said, self.chosen, self.card, self.misses, self.history,
+            self.timer, self.said, self.chosen, self.card, self.in_use, self.adopt, self.back,
+            self.misses, self.history,
         ]  # fmt: skip
         self.evaluate.click(
             self.request_evaluation, [self.questions, self.against], self.outputs, **QUIET
         )
         self.chosen.input(self.show_chosen, [self.chosen], self.outputs, **QUIET)
+        self.adopt.click(self.adopt_settings, [self.chosen], self.outputs, **QUIET)
+        self.back.click(self.return_to_settings, [self.chosen], self.outputs, **QUIET)
         self.timer.tick(self.poll, [self.chosen], self.outputs, **QUIET)
 
     def fill(self, desk: gr.Blocks, tab: gr.Tab) -> None:
@@ -109,6 +120,25 @@ class SearchQualityPage:
         with self.database.connect() as conn:
             return self._standing(conn, None)
 
+    @forgiving
+    def adopt_settings(self, chosen: str | None, request: gr.Request) -> Update:
+        """Let the chat search as the settings that won the evaluation shown."""
+        require_desk(request)
+        if (job_id := _job_id(chosen)) is None:
+            raise InvalidInput("choose an evaluation from the list")
+        with self.database.connect() as conn:
+            result = get_job(conn, job_id).result or {}
+            adopt(conn, self.settings, job_id, result, actor=ADMIN)
+            return self._standing(conn, job_id)
+
+    @forgiving
+    def return_to_settings(self, chosen: str | None, request: gr.Request) -> Update:
+        """Let the chat search as the settings say again."""
+        require_desk(request)
+        with self.database.connect() as conn:
+            return_to_settings(conn, self.settings, actor=ADMIN)
+            return self._standing(conn, _job_id(chosen))
+
     def _queries(self, questions: str) -> Any:
         if questions == TURNS:
             return TURNS
@@ -134,6 +164,8 @@ class SearchQualityPage:
         result = shown.result if shown else None
         misses = _with_questions(conn, (result or {}).get("misses", []))
         known = articles_by_uri(conn, {uri for miss in misses for uri in _uris(miss)})
+        in_use, usual = current_options(conn, self.settings), SearchOptions.of(self.settings)
+        adopted = in_words(in_use.differences(usual))
         choices = [(evaluation_label(job), str(job.id)) for job in jobs]
         return {
             self.timer: gr.Timer(active=any(map(is_open, jobs))),
@@ -142,6 +174,9 @@ class SearchQualityPage:
                 choices, value=str(shown.id) if shown else None, visible=len(choices) > 1
             ),
             self.card: evaluation_card(shown),
+            self.in_use: f"<p>Adopted and in use: {text(adopted)}.</p>" if adopted else "",
+            self.adopt: gr.Button(visible=can_adopt(in_use, result)),
+            self.back: gr.Button(visible=bool(adopted)),
             self.misses: miss_list(misses, known) if result else "",
             self.history: history_table(jobs),
         }

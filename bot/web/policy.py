@@ -128,8 +128,9 @@ DESK_FUNCTIONS = frozenset(
         "LearningPage.poll", "LearningPage.show_newest", "LearningPage.show_run",
         "LearningPage.train_now", "ReviewPage.approve_correction", "ReviewPage.reject_correction",
         "ReviewPage.save_preferred", "ReviewPage.save_verdict", "ReviewPage.show_back",
-        "ReviewPage.show_first", "ReviewPage.show_next", "SearchQualityPage.poll",
-        "SearchQualityPage.request_evaluation", "SearchQualityPage.show_chosen",
+        "ReviewPage.show_first", "ReviewPage.show_next", "SearchQualityPage.adopt_settings",
+        "SearchQualityPage.poll", "SearchQualityPage.request_evaluation",
+        "SearchQualityPage.return_to_settings", "SearchQualityPage.show_chosen",
         "SearchQualityPage.show_newest",
     }
 )  # fmt: skip
