@@ -4,7 +4,7 @@ import pytest
 
 from core.errors import InvalidInput
 from retrieval.ingest import ingest
-from retrieval.site import Limits
+from retrieval.site_requests import Limits
 from tests.builders import stored_articles
 from tests.website import Served
 

@@ -13,7 +13,8 @@ from retrieval.load import Problem
 from retrieval.pages import as_utf8, read_sitemap
 from retrieval.parser import Parser
 from retrieval.robots import read_robots
-from retrieval.site import Limits, Page, Site
+from retrieval.site import Page, Site
+from retrieval.site_requests import Limits
 from tests.website import HTML, Served
 
 
