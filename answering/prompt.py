@@ -148,8 +148,7 @@ def _passage_block(passages: Sequence[Passage]) -> str:
         return "(no passages)"
     blocks = []
     for number, passage in enumerate(passages, start=1):
-        place = f"{passage.title} > {passage.heading}" if passage.heading else passage.title
-        blocks.append(_harmless(f"[{number}] {place}\n{passage.body.strip()}"))
+        blocks.append(_harmless(f"[{number}] {passage.place}\n{passage.body.strip()}"))
     return "\n\n".join(blocks)
 
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
+from functools import cache
 from typing import Any
 
 from core.errors import ConfigurationError
@@ -38,3 +39,9 @@ class ModelTokenizer:
     def count_text(self, text: str) -> int:
         """Return how many tokens a piece of plain text has."""
         return len(self._tokenizer.encode(text, add_special_tokens=False))
+
+
+@cache
+def get_tokenizer(model: str) -> ModelTokenizer:
+    """Return the process's tokenizer of a base model; the first call takes seconds."""
+    return ModelTokenizer(model)

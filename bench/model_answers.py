@@ -8,23 +8,22 @@ from collections.abc import Sequence
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass, replace
 from itertools import chain
-from pathlib import Path, PurePosixPath
+from pathlib import Path
 from typing import Any
 
-from answering.prompt import build_messages, is_small_talk
+from answering.plan import Plan, Planner
+from answering.scoring import cites_right, holds_facts
 from bench.report import Row, at_least, at_most
 from core.db import Database
 from core.jsonl import read_own_jsonl
 from core.settings import NOTHING_FOUND, Settings
-from core.types import HELP, Message, Passage
+from core.types import HELP, Message
 from core.vllm import BASE, VllmClient
-from examples.customers import cited_numbers, holds_facts, says_not_found
+from examples.customers import says_not_found
 from examples.recipe.prompts import SORRY
 from examples.recipe.smalltalk import REPLIES
 from examples.recipe.styles import CLOSINGS, FORMAL_OPENINGS, WARM_OPENINGS
-from retrieval.embed import get_embedder
-from retrieval.options import Scope, SearchOptions
-from retrieval.search import search
+from retrieval.options import Scope
 
 N_STREAMS = 8
 WORD = re.compile(r"[^\W\d_]+(?:'[^\W\d_]+)?")
@@ -37,27 +36,21 @@ SET_PHRASES = (*WARM_OPENINGS, *FORMAL_OPENINGS, *CLOSINGS, SORRY, *chain(*REPLI
 class Reply:
     """What the model said to a prompt, and what it was shown."""
 
-    question: str
     text: str
-    passages: Sequence[Passage]
-    hit_limit: bool
+    plan: Plan
+    hit_limit: bool = False
 
     def cites(self, article: str) -> bool:
-        """Return whether every cited passage is of this article, and one is cited."""
-        cited = [self.passages[n - 1] for n in cited_numbers(self.text) if self._has(n)]
-        return bool(cited) and all(PurePosixPath(p.uri).name == article for p in cited)
-
-    def _has(self, number: int) -> bool:
-        return 0 < number <= len(self.passages)
+        """Return whether this article is cited, and no other."""
+        return cites_right(self.text, article, self.plan.articles)
 
 
 class Asker:
     """Asks as the chat does, but greedily and without storing anything."""
 
     def __init__(self, settings: Settings, database: Database, vllm: VllmClient) -> None:
-        self.settings, self.database, self.vllm = settings, database, vllm
-        self.guidelines = (settings.company / "guidelines.md").read_text(encoding="utf-8")
-        self.embedder = get_embedder(settings)
+        self.settings, self.vllm = settings, vllm
+        self.planner = Planner.of(settings, database)
 
     def ask(
         self,
@@ -67,33 +60,14 @@ class Asker:
         temperature: float = 0.0,
         collection: str = HELP,
     ) -> Reply:
-        """Search, build the prompt, and let the model answer; the base model if none is named."""
-        settings = self.settings
-        options = SearchOptions.of(settings)
-        scope = replace(Scope.of(settings), collections=(collection,))
-        searched = search(self.database, self.embedder, question, options, scope, history=history)
-        found = searched.passages if searched.relevant else []
-        if not found and not is_small_talk(question):
-            return Reply(question, NOTHING_FOUND, [], hit_limit=False)
-        messages = self.prompt(question, found, history)
-        limit = settings.max_answer_tokens
-        done = self.vllm.generate(model, messages, max_tokens=limit, temperature=temperature)
-        return Reply(question, done.text, found, hit_limit=done.completion_tokens >= limit)
-
-    def prompt(
-        self, question: str, passages: Sequence[Passage], history: Sequence[Message] = ()
-    ) -> list[Message]:
-        """Return the messages as the chat would send them."""
-        budget = self.settings.max_model_len - self.settings.max_answer_tokens
-        built = build_messages(
-            self.guidelines,
-            passages,
-            history,
-            question,
-            budget_tokens=budget,
-            count_tokens=self.embedder.count_tokens,
-        )
-        return built.messages
+        """Make the prompt and let the model answer; the base model if none is named."""
+        scope = replace(Scope.of(self.settings), collections=(collection,))
+        plan = self.planner.plan(question, history, scope)
+        if not plan.asks_model:
+            return Reply(NOTHING_FOUND, plan)
+        limit = self.settings.max_answer_tokens
+        done = self.vllm.generate(model, plan.messages, max_tokens=limit, temperature=temperature)
+        return Reply(done.text, plan, hit_limit=done.completion_tokens >= limit)
 
     def ask_all(
         self, questions: Sequence[str], collections: Sequence[str] | None = None
@@ -141,7 +115,7 @@ def golden_citations(golden: Sequence[dict[str, Any]], replies: Sequence[Reply])
 def golden_found(golden: Sequence[dict[str, Any]], replies: Sequence[Reply]) -> Row:
     """Return how often retrieval showed the model what it needed: the most it could get right."""
     hits = [
-        any(holds_facts(p.body, g["facts"]) for p in r.passages)
+        any(holds_facts(p.body, g["facts"]) for p in r.plan.passages)
         for g, r in zip(golden, replies, strict=True)
     ]
     return Row("golden: facts in a passage shown", share(hits), "share", n=len(hits))
@@ -180,8 +154,8 @@ def clean_sentences(replies: Sequence[Reply]) -> Row:
 
 def is_clean(reply: Reply) -> bool:
     """Tell whether an answer ends properly, repeats nothing and has only whole words."""
-    shown = " ".join(f"{p.title} {p.heading} {p.body}" for p in reply.passages)
-    known = set(words(" ".join((shown, reply.question, *SET_PHRASES))))
+    shown = " ".join(f"{p.title} {p.heading} {p.body}" for p in reply.plan.passages)
+    known = set(words(" ".join((shown, reply.plan.question, *SET_PHRASES))))
     said = words(reply.text)
     grams = Counter(zip(*(said[start:] for start in range(LOOP_WORDS)), strict=False))
     ends = re.search(r"[.!?:\]]$", reply.text.strip()) is not None

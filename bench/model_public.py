@@ -65,7 +65,7 @@ def _asked(
     with scratch_database(settings.dsn) as database:
         asker = Asker(settings, database, vllm)
         for number, chunks in enumerate(documents):
-            _store(database, asker.embedder, number, chunks, homes[number])
+            _store(database, asker.planner.embedder, number, chunks, homes[number])
         wanted = _questions(documents)
         replies = asker.ask_all([w.question for w in wanted], [homes[w.document] for w in wanted])
     return _rows(name, [w.sentence for w in wanted], replies)
@@ -110,7 +110,7 @@ def _questions(documents: Sequence[list[TrainedChunk]]) -> list[Wanted]:
 def _rows(name: str, sentences: Sequence[str], replies: Sequence[Reply]) -> list[Row]:
     said = [s in reply.text for s, reply in zip(sentences, replies, strict=True)]
     shown = [
-        any(s in p.body for p in reply.passages)
+        any(s in p.body for p in reply.plan.passages)
         for s, reply in zip(sentences, replies, strict=True)
     ]
     return [

@@ -18,7 +18,7 @@ from uuid import uuid4
 import httpx
 import psutil
 
-from bench.model_answers import Asker
+from answering.plan import Planner
 from bench.report import Row, at_least, at_most
 from core.company import load_company
 from core.db import Database
@@ -26,7 +26,8 @@ from core.settings import Settings
 from core.types import Message
 from core.vllm import BASE, VllmClient, open_http, split_url
 from stack.programs import stack_environment
-from training.recipe import DPO
+from training.fit import lora_config
+from training.objectives import DPO
 
 N_TOKENS = 100  # of each answer, whatever the model would say
 TIMEOUT_S = 120.0
@@ -35,11 +36,9 @@ GIB = 2**30
 
 def speed_rows(settings: Settings, database: Database, vllm: VllmClient) -> list[Row]:
     """Return tokens/s at 1 and 32 streams, an adapter's share of it, and resident memory."""
-    asker = Asker(settings, database, vllm)
-    prompts = []
-    for entry in load_company(settings.company).golden:
-        reply = asker.ask(entry.question)
-        prompts.append(asker.prompt(entry.question, reply.passages))
+    planner = Planner.of(settings, database)
+    golden = load_company(settings.company).golden
+    prompts = [planner.plan(each.question).messages for each in golden]
     base = {n: tokens_per_s(settings, BASE, prompts, n) for n in (1, 32)}
     rows = [
         at_least("base, one stream", base[1], 80, "tokens/s"),
@@ -48,7 +47,7 @@ def speed_rows(settings: Settings, database: Database, vllm: VllmClient) -> list
     with blank_adapters(settings, vllm, 3) as names:
         for n_streams in (1, 32):
             ratio = tokens_per_s(settings, names[0], prompts, n_streams) / base[n_streams]
-            peer = f"base, rank {DPO.rank}"
+            peer = f"base, rank {DPO.recipe.rank}"
             name = f"through an adapter, {n_streams} streams"
             rows.append(at_least(name, ratio, 0.7, "x", peer=peer, n=n_streams))
         rows.append(at_most("vLLM with 3 adapters, resident", resident_gib(settings), 3.5, "GiB"))
@@ -80,20 +79,13 @@ def tokens_per_s(
 @contextmanager
 def blank_adapters(settings: Settings, vllm: VllmClient, n_adapters: int) -> Iterator[list[str]]:
     """Yield names of loaded adapters of the trained shape that change nothing."""
-    from peft import LoraConfig, get_peft_model
+    from peft import get_peft_model
     from transformers import AutoModelForCausalLM
 
     names = [f"bench-{uuid4().hex[:8]}" for _ in range(n_adapters)]
     with tempfile.TemporaryDirectory() as folder:
         model = AutoModelForCausalLM.from_pretrained(settings.model)
-        n_layers = model.config.num_hidden_layers
-        lora = LoraConfig(
-            r=DPO.rank,
-            lora_alpha=DPO.alpha,
-            target_modules=list(DPO.target_modules),
-            layers_to_transform=list(range(n_layers))[-DPO.n_layers(n_layers) :],
-            task_type="CAUSAL_LM",
-        )
+        lora = lora_config(DPO.recipe, model.config.num_hidden_layers)
         adapted = get_peft_model(model, lora)
         for name in names:
             path = Path(folder) / name

@@ -9,15 +9,16 @@ from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 from uuid import uuid4
 
+from answering.scoring import holds_facts
 from bench.model_answers import N_STREAMS, Asker, Reply, share
 from bench.report import Row, at_least
 from core.company import GoldenQuestion, load_company, read_golden
 from core.db import Database
 from core.settings import Settings
 from core.vllm import BASE, VllmClient
-from examples.customers import Preference, holds_facts, judge, wins
+from examples.customers import Preference, judge, wins
 from training.child import events, training, write_config
-from training.recipe import DPO
+from training.objectives import DPO
 
 N_PAIRS = 200
 DRAWS = 4  # answers sampled to each customer question, to find pairs among
@@ -38,27 +39,26 @@ def taste_rows(settings: Settings, database: Database, vllm: VllmClient) -> list
         drawn += zip(customers, _answers(asker, customers, BASE, SAMPLED), strict=True)
     rows: list[Row] = []
     for taste in set(Preference) - {Preference.ANY_FORM}:
-        pairs = preference_pairs(asker, taste, drawn)[:N_PAIRS]
+        pairs = preference_pairs(taste, drawn)[:N_PAIRS]
         with tempfile.TemporaryDirectory() as folder:
             after = _steered(asker, golden, pairs, Path(folder))
         rows += _rows(taste, golden, before, after, len(pairs))
     return rows
 
 
-def preference_pairs(asker: Asker, taste: Preference, drawn: Sequence[Asked]) -> list[str]:
+def preference_pairs(taste: Preference, drawn: Sequence[Asked]) -> list[str]:
     """Return JSON lines: a customer's correction, over the sampled answer it corrects."""
     lines: dict[str, str] = {}
     for entry, reply in drawn:
-        texts = {n: passage.body for n, passage in enumerate(reply.passages, 1)}
+        texts = {passage.rank: passage.body for passage in reply.plan.passages}
         verdict = judge(taste, reply.text, entry.facts, texts)
-        if verdict.correction is None or not reply.passages:
+        if verdict.correction is None or not texts:
             continue
         row = {
-            "prompt": asker.prompt(reply.question, reply.passages),
-            "chosen": [{"role": "assistant", "content": verdict.correction}],
-            "rejected": [{"role": "assistant", "content": reply.text}],
+            "prompt": reply.plan.messages,
+            **DPO.columns_of(reply.text, verdict.correction),
         }
-        lines.setdefault(f"{reply.question} {reply.text}", json.dumps(row) + "\n")
+        lines.setdefault(f"{reply.plan.question} {reply.text}", json.dumps(row) + "\n")
     return list(lines.values())
 
 

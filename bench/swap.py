@@ -18,7 +18,7 @@ import httpx
 import numpy as np
 from safetensors.numpy import save_file
 
-from answering.plan import PromptBuilder
+from answering.plan import Planner
 from bench.corpus import scratch_database
 from bench.report import Row, at_most
 from core import learning
@@ -72,9 +72,9 @@ def run(settings: Settings) -> list[Row]:
 
 def _prompts(db: Database, settings: Settings) -> list[list[Message]]:
     """Return the prompts the chat would send for the golden questions."""
-    build = PromptBuilder(db, settings)
-    built = [build(each.question).messages for each in load_company(settings.company).golden]
-    found = [messages for messages in built if messages]
+    planner = Planner.of(settings, db)
+    plans = [planner.plan(each.question) for each in load_company(settings.company).golden]
+    found = [plan.messages for plan in plans if plan.asks_model]
     return found or [[{"role": "user", "content": "How long may I return things?"}]]
 
 

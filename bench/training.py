@@ -16,17 +16,18 @@ from unittest.mock import patch
 import psutil
 
 from answering.prompt import build_messages
-from answering.tokens import ModelTokenizer
+from answering.scoring import holds_facts
+from answering.tokens import get_tokenizer
 from bench.report import Row, at_most
 from core.company import GoldenQuestion, load_company, read_golden
 from core.settings import Settings
 from core.types import Passage
-from examples.customers import Preference, corrected, holds_facts
+from examples.customers import Preference, corrected
 from retrieval.chunk import split
 from retrieval.formats import parse_bytes
 from retrieval.load import read_bytes
 from training.child import events, training, write_config
-from training.recipe import DPO, Recipe
+from training.objectives import DPO, Objective
 
 N_PAIRS = 100
 N_STEPS = 25  # one round of the pairs: the longest prompt is met
@@ -54,10 +55,10 @@ def run(settings: Settings) -> list[Row]:
         folder = Path(scratch)
         lines = [json.dumps(pair) + "\n" for pair in pairs(settings)]
         (folder / "train.jsonl").write_text("".join(lines), encoding="utf-8")
-        recipe = replace(DPO, min_steps=N_STEPS, n_epochs=1)
-        ours = measure(settings, recipe, folder, "ours")
+        recipe = replace(DPO.recipe, min_steps=N_STEPS, n_epochs=1)
+        ours = measure(settings, replace(DPO, recipe=recipe), folder, "ours")
         with patch.dict(os.environ, PLAIN):
-            at_once = replace(recipe, rows_at_once=recipe.batch_size)
+            at_once = replace(DPO, recipe=replace(recipe, rows_at_once=recipe.batch_size))
             plain = measure(settings, at_once, folder, "plain")
     peer = f"plain: {plain.pss_gib:.2f}"
     return [
@@ -69,9 +70,9 @@ def run(settings: Settings) -> list[Row]:
     ]
 
 
-def measure(settings: Settings, recipe: Recipe, folder: Path, name: str) -> Taken:
+def measure(settings: Settings, objective: Objective, folder: Path, name: str) -> Taken:
     """Train in a child as the product does, and watch it."""
-    config = write_config(settings, recipe, folder, folder / name)
+    config = write_config(settings, objective, folder, folder / name)
     ends_s: list[float] = []
     with training(config) as child, Watcher(child.pid) as watcher:
         for _ in events(child):
@@ -111,7 +112,7 @@ class Watcher:
 
 def pairs(settings: Settings) -> list[dict[str, Any]]:
     """Return pairs like the demo's: a question, a right and a wrong answer."""
-    count = ModelTokenizer(settings.model).count_text
+    count = get_tokenizer(settings.model).count_text
     articles = sorted(load_company(settings.company).articles.iterdir())
     passages = {path.name: _passages(path, count) for path in articles}
     every = [passage for those in passages.values() for passage in those]
@@ -165,8 +166,4 @@ def _pair(
     if chosen is None:
         return None
     wrong = f"{passages[-1].body[:120]} [1]"
-    return {
-        "prompt": prompt.messages,
-        "chosen": [{"role": "assistant", "content": chosen}],
-        "rejected": [{"role": "assistant", "content": wrong}],
-    }
+    return {"prompt": prompt.messages, **DPO.columns_of(wrong, chosen)}

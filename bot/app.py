@@ -20,8 +20,10 @@ from starlette.middleware.cors import CORSMiddleware
 from starlette.middleware.sessions import SessionMiddleware
 
 from answering.generation import ANSWER_TIMEOUT_S
-from answering.tokens import ModelTokenizer
+from answering.plan import Planner
 from bot.chat import ChatService
+from bot.chat_page import build_chat_page
+from bot.desk import build_desk
 from bot.probes import probe_routes
 from bot.services import Services
 from bot.settings_log import note_settings
@@ -52,6 +54,7 @@ from core.settings import Settings, get_settings
 from core.vllm import VllmClient
 from retrieval.embed import get_embedder
 from retrieval.load import MAX_BYTES
+from retrieval.options import Scope
 
 __all__ = ["Services", "create_app", "make_services", "serve"]
 
@@ -68,7 +71,7 @@ def make_services(settings: Settings) -> Services:
         settings=settings,
         database=database,
         embedder=embedder,
-        chat=ChatService(settings, database, embedder, ModelTokenizer(settings.model)),
+        chat=ChatService(Planner.of(settings, database)),
         vllm=VllmClient(settings.vllm_base_url, settings.vllm_key),
         password=PasswordCheck(settings),
         meter=Meter(settings),
@@ -80,10 +83,6 @@ def make_services(settings: Settings) -> Services:
 
 def create_app(settings: Settings) -> FastAPI:
     """Return the whole web app: the chat at /, the desk at /desk, probes and plain pages."""
-    # Imported here: a page imports Services from this module.
-    from bot.chat_page import build_chat_page
-    from bot.desk import build_desk
-
     uploads = _use_private_folder(settings)
     # Gradio counts every call with pandas as long as it remembers any, shown or not.
     os.environ["GRADIO_ANALYTICS_MAX_EVENTS"] = "1"
@@ -137,6 +136,7 @@ def _surround(
         secret=secret,
         password_mark=password_mark(settings),
         company=services.company,
+        audiences=Scope.of(settings).audiences,
         trusts_proxy=bool(settings.trusted_proxies),
     )
     app.add_middleware(

@@ -10,23 +10,22 @@ from time import perf_counter
 from uuid import UUID
 
 from answering.generation import Generation, ModelStream
-from answering.tokens import ModelTokenizer
-from bot.turns import Draft, Plan, TurnStore
-from core.db import Database
-from core.errors import AdapterError, ModelUnavailable
-from core.settings import NOTHING_FOUND, Settings
+from answering.plan import Planner
+from bot.turns import Draft, PlannedTurn, TurnStore
+from core.errors import AdapterError
+from core.settings import NOTHING_FOUND
 from core.types import Passage, Turn, TurnStatus
 from core.vllm import BASE
-from retrieval.embed import Embedder
 
 
 @dataclass(frozen=True, slots=True)
 class Started:
-    """The question is stored and may be rated later; `passages` is what the model will see."""
+    """The question is stored and may be rated later."""
 
     turn_id: UUID
     conversation_id: UUID
-    passages: list[Passage]
+    passages: list[Passage]  # what the model will see
+    before: list[Turn]  # the conversation before it, as `load_turns` gives it
 
 
 @dataclass(frozen=True, slots=True)
@@ -49,15 +48,9 @@ ChatEvent = Started | Token | Finished
 class ChatService:
     """Answers questions in conversations; one for each event loop."""
 
-    def __init__(
-        self,
-        settings: Settings,
-        db: Database,
-        embedder: Embedder,
-        tokenizer: ModelTokenizer,
-    ) -> None:
-        self._turns = TurnStore(settings, db, embedder, tokenizer)
-        self._model = ModelStream(settings)
+    def __init__(self, planner: Planner) -> None:
+        self._turns = TurnStore(planner)
+        self._model = ModelStream(planner.settings)
         self._drafts: dict[UUID, Draft] = {}  # by turn, while they stream in this process
 
     async def close(self) -> None:
@@ -90,7 +83,10 @@ class ChatService:
         self._drafts[draft.turn.id] = draft
         status = TurnStatus.FAILED
         try:
-            yield Started(draft.turn.id, draft.turn.conversation_id, draft.plan.passages)
+            planned = draft.planned
+            yield Started(
+                draft.turn.id, draft.turn.conversation_id, planned.plan.passages, planned.before
+            )
             async with aclosing(self._write(draft)) as texts:
                 async for text in texts:
                     draft.add(text)
@@ -114,44 +110,29 @@ class ChatService:
         May be called from any thread.
         """
         for draft in list(self._drafts.values()):
-            if (draft.plan.owner_id, draft.turn.conversation_id) == (owner_id, conversation_id):
+            if (draft.planned.owner_id, draft.turn.conversation_id) == (owner_id, conversation_id):
                 draft.stop()
-
-    def ask(self, owner_id: UUID, conversation_id: UUID | None, question: str) -> Turn:
-        """Answer to the end and return the stored turn; for commands, outside of event loops."""
-        return asyncio.run(self._ask(owner_id, conversation_id, question))
-
-    async def _ask(self, owner_id: UUID, conversation_id: UUID | None, question: str) -> Turn:
-        store = self._turns
-        # Connections belong to one loop, and this one ends: a service of its own.
-        service = ChatService(store.settings, store.db, store.embedder, store.tokenizer)
-        try:
-            async for event in service.answer(owner_id, conversation_id, question):
-                if isinstance(event, Finished):
-                    return event.turn
-        finally:
-            await service.close()
-        raise ModelUnavailable("the answer broke off; please try again")
 
     async def _open(
         self, owner_id: UUID, conversation_id: UUID | None, question: str, position: int | None
     ) -> Draft:
         """Store the turn while the model reads it already; neither goes on without the other."""
         asked_at = perf_counter()
-        plan = await asyncio.to_thread(
+        planned = await asyncio.to_thread(
             self._turns.plan, owner_id, conversation_id, question, position
         )
-        generation = self._generate(plan, plan.adapter) if plan.asks_model else None
+        asks_model = planned.plan.asks_model
+        generation = self._generate(planned, planned.adapter) if asks_model else None
         try:
-            turn = await asyncio.to_thread(self._turns.store, plan)
+            turn = await asyncio.to_thread(self._turns.store, planned)
         except BaseException:
             if generation is not None:
                 await generation.close()
             raise
-        return Draft(plan, turn, asked_at, generation)
+        return Draft(planned, turn, asked_at, generation)
 
-    def _generate(self, plan: Plan, adapter: str | None) -> Generation:
-        return self._model.generate(adapter or BASE, plan.messages)
+    def _generate(self, planned: PlannedTurn, adapter: str | None) -> Generation:
+        return self._model.generate(adapter or BASE, planned.plan.messages)
 
     async def _write(self, draft: Draft) -> AsyncGenerator[str, None]:
         """Yield the answer's text from the model, or the fixed sentence when nothing was found."""
@@ -164,6 +145,6 @@ class ChatService:
         except AdapterError:
             # Swapped and unloaded between our reading the row and vLLM's answer.
             adapter = await asyncio.to_thread(self._turns.reassign, draft)
-            draft.generation = self._generate(draft.plan, adapter)
+            draft.generation = self._generate(draft.planned, adapter)
             async for text in draft.generation:
                 yield text

@@ -13,7 +13,8 @@ from uuid import UUID
 from psycopg import Connection
 
 from bot.chat import Started
-from bot.html import CITATION, answer_html, plain_in_markdown
+from bot.html import answer_html, plain_in_markdown
+from core.citations import cited_numbers, numbers_in_bracket
 from core.conversations import load_turns, passages_of_turns
 from core.errors import RatchetError
 from core.feedback import corrections_of, current_ratings
@@ -73,6 +74,14 @@ def _own_correction(conn: Connection[Any], turn_id: UUID, owner_id: UUID) -> str
     return next(bodies, "")
 
 
+def conversation_id(value: str) -> UUID | None:
+    """Return the open conversation's id; None for a new one and for what is no id."""
+    try:
+        return UUID(value)
+    except ValueError:
+        return None
+
+
 def messages_of(shown: Iterable[ShownTurn]) -> list[ChatMessage]:
     """Return two messages for each turn, as `gr.Chatbot` takes them."""
     return [message for each in shown for message in _pair(each)]
@@ -127,10 +136,8 @@ def linked(text: str, turn_id: UUID, passages: Sequence[Passage], *, written: bo
     """Return an answer as safe HTML; `[n]` links to passage n, where there is one."""
     by_rank = {passage.rank: passage for passage in passages}
 
-    def citation(numbers: str) -> str | None:
-        ranks = [int(number) for number in numbers.split(",")]
-        if any(rank not in by_rank for rank in ranks):
-            return None
+    def citation(bracket: str) -> str:
+        ranks = numbers_in_bracket(bracket, by_rank)
         return "".join(_citation(turn_id, by_rank[rank]) for rank in ranks)
 
     state = "answer" if written else "answer writing"
@@ -144,21 +151,12 @@ def _citation(turn_id: UUID, passage: Passage) -> str:
     )
 
 
-def cited_ranks(text: str) -> set[int]:
-    """
-    Return the numbers an answer cites.
-
-    >>> sorted(cited_ranks("Within 30 days [1], unworn [2, 3]."))
-    [1, 2, 3]
-    """
-    return {int(n) for group in CITATION.findall(text) for n in group.split(",")}
-
-
 def sources(turn: Turn, passages: Sequence[Passage]) -> str:
     """Return the panel under an answer: what it cites, else what was looked at, folded."""
     if turn.status is TurnStatus.FAILED or not passages:
         return ""
-    cited = [p for p in passages if p.rank in cited_ranks(turn.answer)]
+    ranks = cited_numbers(turn.answer, {passage.rank for passage in passages})
+    cited = [passage for passage in passages if passage.rank in ranks]
     cards = "".join(_card(turn.id, passage) for passage in cited or passages)
     if cited:
         return f'\n\n<div class="sources">{cards}</div>'
@@ -169,11 +167,10 @@ def sources(turn: Turn, passages: Sequence[Passage]) -> str:
 
 
 def _card(turn_id: UUID, passage: Passage) -> str:
-    place = f"{passage.title} › {passage.heading}" if passage.heading else passage.title
     return (
         f'<a class="source" href="{_address(turn_id, passage.rank)}">'
         f'<span class="source-rank">{passage.rank}</span>'
-        f'<span class="source-title">{_attribute(place)}</span>'
+        f'<span class="source-title">{_attribute(passage.place)}</span>'
         f'<span class="source-text">{_attribute(_snippet(passage.body))}</span></a>'
     )
 
@@ -211,11 +208,11 @@ class Drawing:
         self,
         started: Started,
         before: list[ChatMessage],
-        talks: dict[Any, Any],
+        conversations: dict[Any, Any],
         turn_ids: str,  # of all turns shown, this one the last
     ) -> None:
         self.started, self.turn_ids = started, turn_ids
-        self.talks = talks  # the list of conversations, this one now in it
+        self.conversations = conversations  # how the list of them shows, this one now in it
         self._before = before
         self._text = ""
         self._drawn_at = 0.0  # perf_counter, s

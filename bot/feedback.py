@@ -12,8 +12,8 @@ from core.conversations import get_turn, turn_owner
 from core.db import Database
 from core.errors import InvalidInput, TurnNotFound
 from core.feedback import add_correction, corrections_of, current_rating, record_rating
+from core.text import storable_text
 from core.types import Correction, Feedback, Rating, Reason, TurnStatus
-from retrieval.load import storable_text
 
 MAX_COMMENT_CHARS = 2_000
 MAX_CORRECTION_CHARS = 2_000  # training.pairs learns from nothing longer

@@ -2,22 +2,18 @@
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING, Any
 from uuid import UUID
 
 import gradio as gr
 
 from bot.chat_view import REASONS
-from bot.door import QUIET, Update, forgiving, say
 from bot.feedback import MAX_COMMENT_CHARS, MAX_CORRECTION_CHARS, correct, rate
 from bot.services import Services
+from bot.web.handlers import EVENT, Update, handler
 from bot.web.origin_mark import origin_of
-from bot.web.people import address_of, visitor_id
-from core.errors import RatchetError, TurnNotFound
+from core.errors import TurnNotFound
+from core.people import Permission, Person
 from core.types import Rating
-
-if TYPE_CHECKING:
-    from bot.chat_page import ChatPage
 
 THANKS = '<p role="status">Saved. Thank you!</p>'
 TAKEN_BACK = '<p role="status">Your thumb was taken back.</p>'
@@ -53,52 +49,37 @@ class FeedbackPanel:
             with gr.Row():
                 self.save = gr.Button("Send", variant="primary", size="sm", elem_id="send-feedback")
                 self.shut = gr.Button("Close", size="sm", elem_id="close-feedback")
-        self.drawn = [self.turn, self.thanks, self.frame]
-        self.drawn += [self.reasons, self.comment, self.correction]
+        self.written = [self.turn, self.reasons, self.comment, self.correction]
+        self.components = [self.thanks, self.frame, *self.written]
 
-    def wire(self, page: ChatPage, where: list[Any], drawn: list[Any]) -> None:
-        """Connect thumbs and panel."""
+    def wire(self) -> None:
+        """Connect what changes the panel alone."""
+        self.shut.click(self.close, None, self.components, **EVENT)
 
-        def rate_answer(
-            liked: gr.LikeData, shown_turns: str, conversation: str, request: gr.Request
-        ) -> Update:
-            try:
-                return self._rate(liked, shown_turns, request)
-            except RatchetError as exc:
-                say(exc)
-                return page.open(conversation, request)  # the thumbs as they are stored
+    @handler(Permission.RATE)
+    def close(self, person: Person) -> Update:
+        """Fold the panel away; what was not sent is not stored."""
+        return self.show_closed()
 
-        @forgiving
-        def save_details(
-            turn: str,
-            reasons: list[str],
-            comment: str,
-            correction: str,
-            conversation: str,
-            request: gr.Request,
-        ) -> Update:
-            self._save(turn, reasons, comment, correction, request)
-            return page.open(conversation, request) | self._said(THANKS)
+    def rate(self, rater_id: UUID, address: str, liked: gr.LikeData, shown_turns: str) -> Update:
+        """
+        Store a thumb, then say so; a thumb down opens the panel.
 
-        written = [self.turn, self.reasons, self.comment, self.correction]
-        page.chatbot.like(rate_answer, [page.shown_turns, *where], drawn, **QUIET)
-        self.save.click(save_details, [*written, *where], drawn, **QUIET)
-        self.shut.click(self.closed, None, self.drawn, **QUIET)
-
-    def _rate(self, liked: gr.LikeData, shown_turns: str, request: gr.Request) -> Update:
-        """Store a thumb, then say so; a thumb down opens the panel."""
+        Raises:
+            Busy: The visitor or their network rates too often.
+            TurnNotFound: It is no answer of theirs.
+        """
         rating = Rating.UP if liked.liked is True else Rating.DOWN
         if isinstance(liked.liked, str):  # the lit thumb was pressed again
             rating = Rating.CLEARED
         turn_id = _turn_id(liked, shown_turns)
-        visitor = visitor_id(request)
-        self.services.meter.count("thumbs", visitor, address_of(request))
-        rate(self.services.database, visitor, turn_id, rating)
+        self.services.meter.count("thumbs", rater_id, address)
+        rate(self.services.database, rater_id, turn_id, rating)
         if rating is Rating.UP:
-            return self.closed() | self._said(THANKS)
+            return self.show_closed() | self.show_thanks()
         if rating is Rating.CLEARED:
-            return self.closed() | self._said(TAKEN_BACK)
-        return self._said(THANKS) | {
+            return self.show_closed() | self.show_thanks(TAKEN_BACK)
+        return self.show_thanks() | {
             self.turn: str(turn_id),
             self.frame: gr.Column(visible=True),
             self.reasons: [],
@@ -106,24 +87,38 @@ class FeedbackPanel:
             self.correction: "",
         }
 
-    def _save(
-        self, turn: str, reasons: list[str], comment: str, correction: str, request: gr.Request
+    def store(
+        self,
+        rater_id: UUID,
+        address: str,
+        turn: str,
+        reasons: list[str],
+        comment: str,
+        correction: str,
     ) -> None:
+        """
+        Store reasons and comment with the thumb, and what should have been said.
+
+        Raises:
+            Busy: The visitor or their network corrects too often.
+            TurnNotFound: It is no answer of theirs.
+            InvalidInput: A text is too long.
+        """
         try:
             turn_id = UUID(turn)
         except ValueError as exc:
             raise TurnNotFound("choose an answer first: press its thumb") from exc
-        rater_id, address = visitor_id(request), address_of(request)
         self.services.meter.count("corrections", rater_id, address)
         rate(self.services.database, rater_id, turn_id, Rating.DOWN, reasons, comment)
         if correction.strip():
             origin = origin_of(address, self.services.settings.secret("session-secret"))
             correct(self.services.database, rater_id, turn_id, correction, origin=origin)
 
-    def _said(self, html: str) -> Update:
+    def show_thanks(self, html: str = THANKS) -> Update:
+        """Return the line that says what was done."""
         return {self.thanks: gr.HTML(value=html, visible=True)}
 
-    def closed(self) -> Update:
+    def show_closed(self) -> Update:
         """Return the panel folded away."""
         return {
             self.turn: "",

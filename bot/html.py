@@ -13,9 +13,8 @@ from markdown_it.renderer import RendererHTML
 from markdown_it.token import Token
 
 from bot.tables import bound_tables
+from core.citations import CITATION
 from core.errors import Busy
-
-CITATION = re.compile(r"\[(\d{1,3}(?:\s*,\s*\d{1,3})*)\]")
 
 # Raw HTML is shown as text, and no picture is loaded: articles are written by others.
 _MARKDOWN = MarkdownIt("commonmark", {"html": False}).enable("table").disable("image")
@@ -23,7 +22,7 @@ _MARKDOWN = MarkdownIt("commonmark", {"html": False}).enable("table").disable("i
 # and nothing more. Only citations become links, and they are put in afterwards.
 _ANSWER = MarkdownIt("commonmark", {"html": False}).enable("table")
 _ANSWER.disable(["image", "link", "autolink", "reference", "heading", "lheading", "hr"])
-_CITED = re.compile("\ue000([0-9, ]+)\ue001")  # private characters: no text of others holds them
+_CITED = re.compile("\ue000([^\ue001]+)\ue001")  # private characters: no text of others holds them
 _PRIVATE = re.compile("[\ue000-\uf8ff]")
 MAX_CHARS = 60_000  # of an article that are shown at once
 MAX_RENDERS, RENDER_WAIT_S = 2, 10.0  # each keeps a core busy, and the chat needs some
@@ -54,15 +53,15 @@ def plain_in_markdown(text: str) -> str:
     return _INDENT.sub(lambda found: "&nbsp;" * len(found[0].expandtabs(4)), shown)
 
 
-def answer_html(text: str, citation: Callable[[str], str | None]) -> str:
+def answer_html(text: str, citation: Callable[[str], str]) -> str:
     """
     Return what a model wrote as one line of HTML: an allow-list of tags, no attribute, no link.
 
-    `citation` is given the numbers in `[1, 2]` and returns the HTML that stands for them, or
-    None when the answer cites no such passage. In one line, Gradio's Markdown takes it for a
+    `citation` is given what stands in `[1, 2-4]` and returns the HTML that stands for them, or
+    nothing when that is no citation. In one line, Gradio's Markdown takes it for a
     finished block and looks for nothing inside.
 
-    >>> answer_html("**Yes** ![](http://x/y) <i> [1]", lambda numbers: f"<a>{numbers}</a>")
+    >>> answer_html("**Yes** ![](http://x/y) <i> [1]", lambda bracket: f"<a>{bracket}</a>")
     '<p><strong>Yes</strong> ![](http://x/y) &lt;i&gt; <a>1</a></p>'
     """
     marked = CITATION.sub("\ue000\\1\ue001", _PRIVATE.sub("", text))

@@ -3,21 +3,19 @@
 from __future__ import annotations
 
 from html import escape
-from typing import TYPE_CHECKING, Any
+from typing import Any
 from uuid import UUID
 
 import gradio as gr
 
-from bot.door import QUIET, Update, conversation_id, forgiving
+from bot.chat_view import conversation_id
 from bot.services import Services
 from bot.turns import MAX_TITLE_CHARS
-from bot.web.people import visitor_id
+from bot.web.handlers import EVENT, Update, handler
 from core.conversations import delete_conversation, list_conversations, rename_conversation
 from core.errors import InvalidInput
-from retrieval.load import storable_text
-
-if TYPE_CHECKING:
-    from bot.chat_page import ChatPage
+from core.people import Permission, Person
+from core.text import storable_text
 
 
 class Sidebar:
@@ -28,7 +26,7 @@ class Sidebar:
         with gr.Sidebar(open=True, width=290, elem_id="sidebar") as self.frame:
             gr.HTML(f'<a class="brand" href="/">{escape(services.company)}</a>', js_on_load=None)
             self.new = gr.Button("New conversation", variant="primary", elem_id="new")
-            self.talks = gr.Radio(
+            self.conversations = gr.Radio(
                 [],
                 show_label=False,
                 label="Conversations",
@@ -38,7 +36,7 @@ class Sidebar:
             )
             with gr.Row(elem_id="talk-actions", visible=False) as self.actions:
                 self.rename = gr.Button("Rename", size="sm", min_width=60, elem_id="rename")
-                self.delete = gr.Button("Delete", size="sm", min_width=60, elem_id="delete")
+                self.start_deleting = gr.Button("Delete", size="sm", min_width=60, elem_id="delete")
             self._lay_out_questions()
 
     def _lay_out_questions(self) -> None:
@@ -53,58 +51,40 @@ class Sidebar:
                     "Delete", variant="stop", size="sm", min_width=60, elem_id="really"
                 )
                 self.keep = gr.Button("Keep", size="sm", min_width=60, elem_id="keep")
-        self.drawn = [self.talks, self.actions, self.renaming, self.deleting, self.title]
+        self.components = [
+            self.conversations,
+            self.actions,
+            self.renaming,
+            self.deleting,
+            self.title,
+        ]
 
-    def wire(self, page: ChatPage, where: list[Any], drawn: list[Any]) -> None:
-        """Connect the list; leaving a conversation ends the answer being written in it."""
+    def wire(self, where: list[Any]) -> None:
+        """Connect what changes the list alone; `where` holds the open conversation."""
+        changed = self.components
+        self.rename.click(self.ask_title, where, changed, **EVENT)
+        self.title.submit(self.save_title, [self.title, *where], changed, **EVENT)
+        self.start_deleting.click(self.ask_delete, None, changed, **EVENT)
+        self.keep.click(self.keep_it, None, changed, **EVENT)
 
-        @forgiving
-        def start_new(conversation: str, request: gr.Request) -> Update:
-            page.leave(conversation, request)
-            return page.open("", request)
-
-        @forgiving
-        def choose(conversation: str, chosen: gr.SelectData, request: gr.Request) -> Update:
-            page.leave(conversation, request)
-            return page.open(str(chosen.value), request)
-
-        @forgiving
-        def save_title(title: str, conversation: str, request: gr.Request) -> Update:
-            self._rename(conversation, title, request)
-            return self.shown(visitor_id(request), conversation_id(conversation))
-
-        @forgiving
-        def delete(conversation: str, request: gr.Request) -> Update:
-            page.leave(conversation, request)
-            self._delete(conversation, request)
-            return page.open("", request)
-
-        self.new.click(start_new, where, drawn, **QUIET)
-        self.talks.select(choose, where, drawn, **QUIET)
-        self.rename.click(self.ask_title, where, self.drawn, **QUIET)
-        self.title.submit(save_title, [self.title, *where], self.drawn, **QUIET)
-        self.delete.click(self.ask_delete, None, self.drawn, **QUIET)
-        self.keep.click(self.keep_it, None, self.drawn, **QUIET)
-        self.really.click(delete, where, drawn, **QUIET)
-
-    def shown(self, owner_id: UUID, opened: UUID | None) -> Update:
+    def show(self, owner_id: UUID, opened: UUID | None) -> Update:
         """Return the list as it is stored, with the open conversation marked."""
         with self.services.database.connect() as conn:
             talks = list_conversations(conn, owner_id)
         choices = [(talk.title or "Conversation", str(talk.id)) for talk in talks]
         marked = str(opened) if opened in {talk.id for talk in talks} else None
         return {
-            self.talks: gr.Radio(choices=choices, value=marked),
+            self.conversations: gr.Radio(choices=choices, value=marked),
             self.actions: gr.Row(visible=marked is not None),
             self.renaming: gr.Column(visible=False),
             self.deleting: gr.Column(visible=False),
         }
 
-    @forgiving
-    def ask_title(self, conversation: str, request: gr.Request) -> Update:
+    @handler(Permission.ASK)
+    def ask_title(self, person: Person, conversation: str) -> Update:
         """Offer the present title for change."""
         with self.services.database.connect() as conn:
-            talks = list_conversations(conn, visitor_id(request))
+            talks = list_conversations(conn, person.id)
         title = next((talk.title for talk in talks if str(talk.id) == conversation), "")
         return {
             self.renaming: gr.Column(visible=True),
@@ -112,24 +92,37 @@ class Sidebar:
             self.title: gr.Textbox(value=title),
         }
 
-    def ask_delete(self) -> Update:
-        """Ask before taking a conversation away."""
-        return {self.deleting: gr.Column(visible=True), self.renaming: gr.Column(visible=False)}
-
-    def keep_it(self) -> Update:
-        """Take the question back."""
-        return {self.deleting: gr.Column(visible=False)}
-
-    def _rename(self, conversation: str, title: str, request: gr.Request) -> None:
+    @handler(Permission.ASK)
+    def save_title(self, person: Person, title: str, conversation: str) -> Update:
+        """Store a title and show the list with it."""
         wanted = " ".join(storable_text(title).split())[:MAX_TITLE_CHARS]
         if not wanted:
             raise InvalidInput("the title is empty; type one")
+        opened = _open_id(conversation)
         with self.services.database.connect() as conn:
-            rename_conversation(conn, _open_id(conversation), visitor_id(request), wanted)
+            rename_conversation(conn, opened, person.id, wanted)
+        return self.show(person.id, opened)
 
-    def _delete(self, conversation: str, request: gr.Request) -> None:
+    @handler(Permission.ASK)
+    def ask_delete(self, person: Person) -> Update:
+        """Ask before taking a conversation away."""
+        return {self.deleting: gr.Column(visible=True), self.renaming: gr.Column(visible=False)}
+
+    @handler(Permission.ASK)
+    def keep_it(self, person: Person) -> Update:
+        """Take the question back."""
+        return {self.deleting: gr.Column(visible=False)}
+
+    def delete(self, owner_id: UUID, conversation: str) -> None:
+        """
+        Delete the open conversation.
+
+        Raises:
+            InvalidInput: None is open.
+            NotFound: No such conversation, or it is somebody else's.
+        """
         with self.services.database.connect() as conn:
-            delete_conversation(conn, _open_id(conversation), visitor_id(request))
+            delete_conversation(conn, _open_id(conversation), owner_id)
 
 
 def _open_id(conversation: str) -> UUID:

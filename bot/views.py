@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
 from html import escape
 from typing import Annotated, Any
 from uuid import UUID
@@ -13,11 +12,11 @@ from psycopg import Connection
 
 from bot.html import article, page, prose
 from bot.services import Services
-from bot.web.people import is_admin, visitor_id
+from bot.web.people import person_of
 from core.conversations import turn_owner, turn_passages
 from core.errors import NotFound, TurnNotFound
+from core.people import Permission, Person
 from core.types import Passage
-from retrieval.options import Scope
 from retrieval.store import StoredDocument, get_chunk_body, get_document
 
 REMOVED = "This article has been removed since. The answer read:"
@@ -27,7 +26,6 @@ CLOSED = "This article is no longer open to you. The answer read:"
 def view_routes(services: Services) -> APIRouter:
     """Return the routes of the pages that citations and admins link to."""
     routes = APIRouter(default_response_class=HTMLResponse)
-    audiences = Scope.of(services.settings).audiences
 
     @routes.get("/documents/{document_id}")
     def document(
@@ -38,7 +36,7 @@ def view_routes(services: Services) -> APIRouter:
         """Show an article to whom it is for and to admins, with one of its chunks marked."""
         with services.database.connect() as conn:
             found = get_document(conn, document_id)
-            if not is_admin(request) and not _is_for(conn, document_id, audiences):
+            if not _may_read(conn, person_of(request), document_id):
                 raise NotFound(f"no document {document_id} for you")
             passage = "" if chunk is None else get_chunk_body(conn, document_id, chunk)
         body, _ = _whole(found, passage)
@@ -48,8 +46,8 @@ def view_routes(services: Services) -> APIRouter:
     def passage(turn_id: UUID, rank: int, request: Request) -> str:
         """Show what the model saw, in its article as that is today, to whom it is for."""
         with services.database.connect() as conn:
-            admin = is_admin(request)
-            if not admin and turn_owner(conn, turn_id) != visitor_id(request):
+            person = person_of(request)
+            if not person.may(Permission.READ_ALL) and turn_owner(conn, turn_id) != person.id:
                 raise TurnNotFound(f"no turn {turn_id}")
             seen = next((p for p in turn_passages(conn, turn_id) if p.rank == rank), None)
             if seen is None:
@@ -57,7 +55,7 @@ def view_routes(services: Services) -> APIRouter:
             whole, note = None, REMOVED
             if seen.document_id:
                 # An article may have been brought in again since, for others than it was then.
-                if admin or _is_for(conn, seen.document_id, audiences):
+                if _may_read(conn, person, seen.document_id):
                     whole = get_document(conn, seen.document_id)
                 else:
                     note = CLOSED
@@ -66,9 +64,11 @@ def view_routes(services: Services) -> APIRouter:
     return routes
 
 
-def _is_for(conn: Connection[Any], document_id: UUID, audiences: Sequence[str]) -> bool:
+def _may_read(conn: Connection[Any], person: Person, document_id: UUID) -> bool:
+    if person.may(Permission.READ_ALL):
+        return True
     sql = "SELECT 1 FROM documents WHERE id = %s AND audience = ANY(%s)"
-    return conn.execute(sql, (document_id, list(audiences))).fetchone() is not None
+    return conn.execute(sql, (document_id, list(person.audiences))).fetchone() is not None
 
 
 def _whole(document: StoredDocument, passage: str) -> tuple[str, bool]:
@@ -79,7 +79,7 @@ def _whole(document: StoredDocument, passage: str) -> tuple[str, bool]:
 
 def _source(seen: Passage, whole: StoredDocument | None, note: str) -> str:
     """Return the article with the passage marked; the bare passage when it is gone from there."""
-    place = f'<p class="source-place">Source {seen.rank} · {escape(_place(seen))}</p>'
+    place = f'<p class="source-place">Source {seen.rank} · {escape(seen.place)}</p>'
     if whole is None:
         return place + _alone(seen, note)
     body, found = _whole(whole, seen.body)
@@ -94,7 +94,3 @@ def _alone(seen: Passage, note: str) -> str:
         f'<p class="note">{escape(note)}</p>'
         f'<blockquote class="passage" id="passage">{prose(seen.body)}</blockquote>'
     )
-
-
-def _place(seen: Passage) -> str:
-    return f"{seen.title} › {seen.heading}" if seen.heading else seen.title

@@ -38,8 +38,7 @@ def ask(
         return
     typer.echo()
     for passage in passages:
-        place = f"{passage.title} > {passage.heading}" if passage.heading else passage.title
-        typer.echo(f"  [{passage.rank}] {place}", err=True)
+        typer.echo(f"  [{passage.rank}] {passage.place}", err=True)
     typer.echo(f"  turn {turn.id}, conversation {turn.conversation_id}", err=True)
 
 
@@ -93,8 +92,9 @@ def import_feedback(
     from core.settings import get_settings
     from training.import_feedback import import_feedback as bring_in
 
-    with closing(Database(get_settings().dsn).open()) as db:
-        report = bring_in(db, path, approved=approved)
+    settings = get_settings()
+    with closing(Database(settings.dsn).open()) as db:
+        report = bring_in(db, settings, path, approved=approved)
     if as_json:
         print_json(report)
     else:
@@ -107,15 +107,14 @@ def import_feedback(
 async def _ask(
     settings: Settings, question: str, conversation_id: UUID | None, *, is_quiet: bool
 ) -> tuple[Turn, list[Passage]]:
-    from answering.tokens import ModelTokenizer
+    from answering.plan import Planner
     from bot.chat import ChatService, Finished, Started, Token
     from core.db import Database
     from core.errors import ModelUnavailable
-    from retrieval.embed import get_embedder
 
     passages: list[Passage] = []
     with closing(Database(settings.dsn).open()) as db:
-        chat = ChatService(settings, db, get_embedder(settings), ModelTokenizer(settings.model))
+        chat = ChatService(Planner.of(settings, db))
         try:
             async for event in chat.answer(OPERATOR_ID, conversation_id, question):
                 if isinstance(event, Started):

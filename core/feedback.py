@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections import defaultdict
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
-from typing import Any
+from typing import Any, TypeVar
 from uuid import UUID
 
 import psycopg
@@ -20,9 +20,12 @@ from core.types import (
     Feedback,
     Passage,
     Rating,
+    Review,
     Turn,
     Verdict,
 )
+
+Said = TypeVar("Said", Correction, Feedback, Review)
 
 
 @dataclass(frozen=True, slots=True)
@@ -35,7 +38,6 @@ class ReviewItem:
     corrections: list[Correction]  # newest first
     verdict: Verdict | None  # of the newest review
     note: str
-    ejected: frozenset[UUID] = frozenset()  # authors of corrections nothing is learned from
 
 
 def record_rating(
@@ -173,7 +175,7 @@ def decide_correction(
 
 def corrections_of(conn: Connection[Any], turn_id: UUID) -> list[Correction]:
     """Return all corrections of a turn, newest first."""
-    return _corrections_by_turn(conn, [turn_id])[turn_id]
+    return corrections_by_turn(conn, [turn_id])[turn_id]
 
 
 def record_review(
@@ -214,18 +216,16 @@ def disliked_turns(
     with conn.cursor(row_factory=kwargs_row(_reviewed_turn)) as cur:
         found = cur.execute(sql, params).fetchall()
     turn_ids = [turn.id for turn, _, _ in found]
-    dislikes = _dislikes_by_turn(conn, turn_ids)
-    corrections = _corrections_by_turn(conn, turn_ids)
-    ejected = frozenset(row[0] for row in conn.execute("SELECT rater_id FROM ejections"))
+    thumbs = thumbs_by_turn(conn, turn_ids)
+    corrections = corrections_by_turn(conn, turn_ids)
     return [
         ReviewItem(
             turn=turn,
             passages=turn_passages(conn, turn.id),
-            dislikes=dislikes[turn.id],
+            dislikes=[thumb for thumb in thumbs[turn.id] if thumb.rating is Rating.DOWN],
             corrections=corrections[turn.id],
             verdict=verdict,
             note=note,
-            ejected=ejected,
         )
         for turn, verdict, note in found
     ]
@@ -238,32 +238,47 @@ def count_ratings(conn: Connection[Any]) -> dict[Rating, int]:
     return {rating: found.get(rating.value, 0) for rating in (Rating.UP, Rating.DOWN)}
 
 
-def _dislikes_by_turn(
+def thumbs_by_turn(
     conn: Connection[Any], turn_ids: Sequence[UUID]
 ) -> defaultdict[UUID, list[Feedback]]:
+    """Return each rater's newest thumb unless it was taken back, newest first."""
     sql = """
         SELECT id, turn_id, rater_id, rating, reasons, comment, rated_at
-        FROM current_feedback WHERE turn_id = ANY(%s) AND rating = 'down'
+        FROM current_feedback WHERE turn_id = ANY(%s)
         ORDER BY rated_at DESC, id DESC
     """
-    grouped: defaultdict[UUID, list[Feedback]] = defaultdict(list)
     with conn.cursor(row_factory=kwargs_row(_feedback)) as cur:
-        for row in cur.execute(sql, (list(turn_ids),)):
-            grouped[row.turn_id].append(row)
-    return grouped
+        return _by_turn(cur.execute(sql, (list(turn_ids),)))
 
 
-def _corrections_by_turn(
+def corrections_by_turn(
     conn: Connection[Any], turn_ids: Sequence[UUID]
 ) -> defaultdict[UUID, list[Correction]]:
+    """Return all corrections of these turns, newest first."""
     sql = """
         SELECT id, turn_id, author_id, by_admin, body, status, created_at, origin
         FROM corrections WHERE turn_id = ANY(%s) ORDER BY created_at DESC, id DESC
     """
-    grouped: defaultdict[UUID, list[Correction]] = defaultdict(list)
     with conn.cursor(row_factory=kwargs_row(_correction)) as cur:
-        for row in cur.execute(sql, (list(turn_ids),)):
-            grouped[row.turn_id].append(row)
+        return _by_turn(cur.execute(sql, (list(turn_ids),)))
+
+
+def reviews_by_turn(
+    conn: Connection[Any], turn_ids: Sequence[UUID]
+) -> defaultdict[UUID, list[Review]]:
+    """Return all reviews of these turns, newest first."""
+    sql = """
+        SELECT id, turn_id, reviewer_id, verdict, note, created_at
+        FROM reviews WHERE turn_id = ANY(%s) ORDER BY created_at DESC, id DESC
+    """
+    with conn.cursor(row_factory=kwargs_row(_review)) as cur:
+        return _by_turn(cur.execute(sql, (list(turn_ids),)))
+
+
+def _by_turn(rows: Iterable[Said]) -> defaultdict[UUID, list[Said]]:
+    grouped: defaultdict[UUID, list[Said]] = defaultdict(list)
+    for row in rows:
+        grouped[row.turn_id].append(row)
     return grouped
 
 
@@ -273,6 +288,10 @@ def _feedback(**columns: Any) -> Feedback:
 
 def _correction(**columns: Any) -> Correction:
     return Correction(**{**columns, "status": CorrectionStatus(columns["status"])})
+
+
+def _review(**columns: Any) -> Review:
+    return Review(**{**columns, "verdict": Verdict(columns["verdict"])})
 
 
 def _reviewed_turn(

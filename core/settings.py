@@ -11,7 +11,9 @@ from typing import Any
 from pydantic import Field, computed_field, field_validator
 from pydantic_settings import BaseSettings, SettingsConfigDict
 
-ROOT = Path(__file__).resolve().parent.parent
+ROOT = Path(__file__).resolve().parent.parent  # the checkout, or where the wheel is installed
+# A checkout keeps its state in itself; what is installed keeps it where every folder finds it.
+HOME = (ROOT if (ROOT / "pyproject.toml").is_file() else Path.home()) / ".ratchet"
 BROKER_PREFIX = "ratchet:"  # before every key: a Redis may be shared
 DEMO_MODEL = ROOT / "examples" / "model"
 CHUNK_TOKENS = 120  # of a passage at most; more than the embedder reads helps nobody
@@ -25,7 +27,7 @@ class Settings(BaseSettings):
         env_prefix="RATCHET_", env_file=".env", extra="ignore", frozen=True
     )
 
-    home: Path = ROOT / ".ratchet"  # all state of a local stack; 0700
+    home: Path = HOME  # all state of a local stack; 0700
     # Postgres; empty means the embedded server under `home`.
     database_url: str = ""
     # Redis or RabbitMQ; empty means the bundled Redis on a unix socket under `home`.

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 from datetime import datetime
 from enum import StrEnum
 from typing import Any, Literal, TypedDict
@@ -68,12 +68,6 @@ class CorrectionStatus(StrEnum):
     REJECTED = "rejected"
 
 
-class PairKind(StrEnum):
-    """Which honest comparison a preference pair comes from."""
-
-    CORRECTION = "correction"
-
-
 class RunState(StrEnum):
     """The life of a training run; the last three are final."""
 
@@ -116,14 +110,10 @@ class Passage:
     text_rank: int | None
     position: int | None = None  # of the chunk in its document, where it is known
 
-
-@dataclass(frozen=True, slots=True)
-class Timings:
-    """Milliseconds spent in one turn; None where the turn did not get that far."""
-
-    retrieval_ms: float | None = None
-    first_token_ms: float | None = None
-    total_ms: float | None = None
+    @property
+    def place(self) -> str:
+        """Where it stands, as prompts and pages name it: "Returns > Online > How long"."""
+        return " > ".join(part for part in (self.title, self.heading) if part)
 
 
 @dataclass(frozen=True, slots=True)
@@ -188,18 +178,15 @@ class Correction:
 
 
 @dataclass(frozen=True, slots=True)
-class PreferencePair:
-    """Two answers to the same messages, the first preferred; `messages` ends with the question."""
+class Review:
+    """What an admin found to be at fault in an answer."""
 
     id: UUID
-    kind: PairKind
     turn_id: UUID
-    conversation_id: UUID
-    rater_id: UUID
-    messages: list[Message]
-    chosen: str
-    rejected: str
-    provenance: dict[str, Any] = field(default_factory=dict)
+    reviewer_id: UUID
+    verdict: Verdict
+    note: str
+    created_at: datetime
 
 
 @dataclass(frozen=True, slots=True)

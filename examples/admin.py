@@ -8,11 +8,12 @@ from typing import Any
 
 from psycopg import Connection
 
+from answering.scoring import holds_facts
 from core import conversations, feedback
 from core.audit import Action, record
 from core.company import GoldenQuestion
 from core.types import Correction, CorrectionStatus
-from examples.customers import holds_facts, supporting_number
+from examples.customers import supporting_number
 
 ADMIN = "demo admin"  # in the audit log
 

@@ -5,10 +5,12 @@ from __future__ import annotations
 import random
 import re
 import zlib
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from enum import StrEnum
 
+from answering.scoring import holds_facts
+from core.citations import CITATION, cited_numbers
 from core.types import Reason
 
 NOT_FOUND = "Sorry, I couldn't find that in our help articles."
@@ -31,7 +33,7 @@ FIRST_NAMES = ("Ada", "Ben", "Cleo", "Dina", "Emil", "Fay", "Gus", "Hana", "Ivo"
 
 EASY_EVERY = 5  # one customer in five minds no form
 FULL = 3  # sentences of an answer that nobody would call long
-CITATION = re.compile(r"\s*\[(\d+(?:\s*,\s*\d+)*)\]")
+CITED = re.compile(rf"\s*{CITATION.pattern}")
 OPENING = re.compile(
     rf"^\s*(?:{'|'.join(map(re.escape, WARM_OPENINGS))})(?: [\w']+){{0,3}}\s*[!.,:]\s*", re.I
 )  # up to three words may follow: "Happy to help with that!"
@@ -90,7 +92,7 @@ def population(preference: Preference, n_customers: int, seed: int) -> tuple[Cus
 
 def wins(preference: Preference, answer: str) -> bool:
     """Tell whether an answer's form is what this preference wishes, right or wrong."""
-    text = CITATION.sub("", answer).strip()
+    text = CITED.sub("", answer).strip()
     if preference is Preference.ANY_FORM:
         return bool(text)
     if preference is Preference.WARM_OPENING:
@@ -190,33 +192,10 @@ def supporting_number(
     answer: str, facts: Sequence[str], cited_text: Mapping[int, str]
 ) -> int | None:
     """Return the first cited passage number whose text holds every fact."""
-    for number in cited_numbers(answer):
-        if holds_facts(cited_text.get(number, ""), facts):
+    for number in cited_numbers(answer, cited_text):
+        if holds_facts(cited_text[number], facts):
             return number
     return None
-
-
-def cited_numbers(answer: str) -> tuple[int, ...]:
-    """
-    Return the passage numbers an answer cites, in order.
-
-    >>> cited_numbers("Yes. [2] It is free. [1, 3]")
-    (2, 1, 3)
-    """
-    return tuple(int(n) for group in CITATION.findall(answer) for n in group.split(","))
-
-
-def holds_facts(text: str, facts: Iterable[str]) -> bool:
-    """
-    Tell whether every fact stands in a text as words of its own, in any case.
-
-    >>> holds_facts("It costs $60.", ["$6"]), holds_facts("Within 45 Days.", ["45 days"])
-    (False, True)
-    """
-    flat = " ".join(text.split())
-    return all(
-        re.search(rf"(?<![\w$.]){re.escape(fact)}(?!\w|[.,]\d)", flat, re.I) for fact in facts
-    )
 
 
 def says_not_found(answer: str) -> bool:
@@ -226,7 +205,7 @@ def says_not_found(answer: str) -> bool:
 
 def bare(answer: str) -> str:
     """Return an answer without its warm opening and its citations."""
-    return OPENING.sub("", CITATION.sub("", answer)).strip()
+    return OPENING.sub("", CITED.sub("", answer)).strip()
 
 
 def sentences(text: str) -> list[str]:

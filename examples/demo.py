@@ -10,7 +10,7 @@ from dataclasses import asdict, dataclass
 from typing import Any
 from uuid import NAMESPACE_URL, UUID, uuid4, uuid5
 
-from answering.tokens import ModelTokenizer
+from answering.plan import Planner
 from bot.chat import ChatService, Finished
 from bot.feedback import correct, rate
 from core import conversations, learning
@@ -22,7 +22,6 @@ from core.types import Rating, TrainingRun, Turn
 from examples.admin import Rated, review
 from examples.customers import Customer, Preference, judge, population
 from examples.demo_picture import draw
-from retrieval.embed import get_embedder
 
 N_CUSTOMERS = 30
 N_STREAMS = 8
@@ -59,8 +58,7 @@ class DemoResult:
 @asynccontextmanager
 async def open_chat(settings: Settings, database: Database) -> AsyncIterator[ChatService]:
     """Yield the chat as the web app has it, for a script of its own."""
-    embedder = await asyncio.to_thread(get_embedder, settings)
-    chat = ChatService(settings, database, embedder, ModelTokenizer(settings.model))
+    chat = ChatService(await asyncio.to_thread(Planner.of, settings, database))
     try:
         yield chat
     finally:

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from pathlib import Path
 
-from training.gate import wilson_interval
+from training.gate.statistics import wilson_interval
 
 
 def draw(path: Path, before: float, after: float, n_heldout: int) -> Path:

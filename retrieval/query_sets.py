@@ -12,6 +12,7 @@ from uuid import UUID
 from psycopg import Connection
 from psycopg.rows import class_row
 
+from core.citations import cited_numbers
 from core.errors import InvalidInput
 from core.types import HELP, Verdict
 from retrieval.queries import ArticleNames, JudgedQuery
@@ -19,7 +20,6 @@ from retrieval.queries import ArticleNames, JudgedQuery
 MAX_PER_PERSON = 20  # newest first; one busy or hostile customer must not become the measure
 Source = Literal["good_turn", "review"]
 
-_CITATION = re.compile(r"\[(\d+)\]")
 _AROUND_A_NAME = "`'\"“”‘’()[]<>.,;:!?"
 
 
@@ -140,7 +140,8 @@ def _right_articles(
 
 
 def _cited(answer: str, uris: dict[str, str]) -> set[str]:
-    return {uris[number] for number in _CITATION.findall(answer) if number in uris}
+    by_number = {int(number): uri for number, uri in uris.items()}
+    return {by_number[number] for number in cited_numbers(answer, by_number)}
 
 
 def named_articles(note: str, names: ArticleNames, by_title: dict[str, str]) -> set[str]:

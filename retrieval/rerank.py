@@ -96,8 +96,7 @@ class LateInteraction:
 
 def _text(passage: Passage) -> str:
     """Return what was embedded of a passage: title and headings, then the body."""
-    place = " > ".join(part for part in (passage.title, passage.heading) if part)
-    return f"{place}\n{passage.body}"
+    return f"{passage.place}\n{passage.body}"
 
 
 _ONE_EACH: WeakKeyDictionary[Embedder, LateInteraction] = WeakKeyDictionary()

@@ -2,9 +2,14 @@
 
 from uuid import UUID, uuid4
 
+import gradio as gr
+from starlette.requests import Request
+
+from bot.web.people import PERSON_KEY
 from core.conversations import create_conversation, finish_turn, start_turn
 from core.feedback import record_rating
-from core.types import Passage, Rating, TurnStatus
+from core.people import Person, Role
+from core.types import EVERYONE, Passage, Rating, TurnStatus
 
 ANNA = UUID("00000000-0000-0000-0000-00000000000a")
 BEN = UUID("00000000-0000-0000-0000-00000000000b")
@@ -86,6 +91,16 @@ def make_rating(conn, turn=None, *, rater_id=ANNA, rating=Rating.DOWN, reasons=(
     """A stored thumb on `turn`, or on a new one."""
     turn = turn or make_turn(conn)
     return record_rating(conn, turn.id, rater_id, rating, reasons, comment)
+
+
+def make_request(role=Role.VISITOR, *, person_id=ANNA):
+    """A request as a handler is given it: of a person with a role, several, or of nobody (None)."""
+    scope = {"type": "http", "headers": [], "client": ("203.0.113.7", 50_000)}
+    if role is not None:
+        roles = frozenset({role}) if isinstance(role, Role) else frozenset(role)
+        name = "admin" if Role.ADMIN in roles else "visitor"
+        scope[PERSON_KEY] = Person(person_id, name, roles, (EVERYONE,))
+    return gr.Request(request=Request(scope))
 
 
 def stored_articles(conn):

@@ -1,4 +1,4 @@
-"""Runs `training.fit` as a child process and hands on what it reports."""
+"""Runs `training.fit` as a child process and yields what it reports of each step."""
 
 from __future__ import annotations
 
@@ -9,21 +9,19 @@ import subprocess
 import sys
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
-from dataclasses import asdict
+from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import Any
 
 from core.errors import TrainingError
 from core.settings import ROOT, Settings
-from training.recipe import Recipe
+from training.objectives import Objective
 
 SMALL_MACHINE_CORES = 4
 # What glibc keeps for the next step: freed blocks up to the first size, in all up to the second;
 # docs/sources.md has what that costs and saves.
 KEPT_BLOCK_BYTES = 64 * 2**20
 KEPT_BYTES = 2**30
-
-
 LOG_END_CHARS = 20_000
 NO_MEMORY = re.compile("allocate memory|bad_alloc|MemoryError")
 OUT_OF_MEMORY = (
@@ -37,21 +35,39 @@ class TrainerKilled(TrainingError):
 
 
 class Degenerated(TrainingError):
-    """The child stopped because the pairs taught nothing worth learning."""
+    """The child stopped because the examples taught nothing worth learning."""
 
 
-def write_config(settings: Settings, recipe: Recipe, dataset: Path, folder: Path) -> Path:
+@dataclass(frozen=True, slots=True)
+class FitConfig:
+    """All that the child needs to know; travels as a JSON file."""
+
+    base_model: str  # a folder or a hub's name
+    objective: str
+    recipe: dict[str, Any]  # the fields of the objective's recipe
+    train: str  # path of the rows to train on
+    output: str  # folder to make, for the adapter
+    memory_gib: float
+
+    @classmethod
+    def read(cls, path: Path) -> FitConfig:
+        """Return what `write_config` wrote."""
+        return cls(**json.loads(path.read_text(encoding="utf-8")))
+
+
+def write_config(settings: Settings, objective: Objective, dataset: Path, folder: Path) -> Path:
     """Write what the child needs to know into `folder`, which also gets its log and adapter."""
     folder.mkdir(mode=0o700, parents=True)
-    config = {
-        "base_model": settings.model,
-        "train": str(dataset / "train.jsonl"),
-        "output": str(folder / "adapter"),
-        "recipe": asdict(recipe),
-        "memory_gib": settings.train_memory_gib,
-    }
+    config = FitConfig(
+        base_model=settings.model,
+        objective=objective.name,
+        recipe=asdict(objective.recipe),
+        train=str(dataset / "train.jsonl"),
+        output=str(folder / "adapter"),
+        memory_gib=settings.train_memory_gib,
+    )
     path = folder / "config.json"
-    path.write_text(json.dumps(config, indent=1, sort_keys=True) + "\n", encoding="utf-8")
+    path.write_text(json.dumps(asdict(config), indent=1, sort_keys=True) + "\n", encoding="utf-8")
     return path
 
 
@@ -117,7 +133,7 @@ def _raise_if_out_of_memory(child: subprocess.Popen[str]) -> None:
     config = Path(child.args[-1])
     log = (config.parent / "fit.log").read_text(encoding="utf-8", errors="replace")
     if NO_MEMORY.search(log[-LOG_END_CHARS:]):
-        gib = json.loads(config.read_text(encoding="utf-8"))["memory_gib"]
+        gib = FitConfig.read(config).memory_gib
         raise TrainingError(f"training failed: {OUT_OF_MEMORY.format(gib=gib)}")
 
 

@@ -1,4 +1,4 @@
-"""Freeze pairs into a folder that never changes again: two JSONL files and their manifest."""
+"""Freeze examples into a folder that never changes: two JSONL files and their manifest."""
 
 from __future__ import annotations
 
@@ -7,25 +7,26 @@ import json
 import os
 import shutil
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import Any
 from uuid import UUID
 
 from core.errors import TrainingError
 from core.jsonl import read_own_jsonl
-from core.types import PreferencePair
-from training.pairs import RULES_VERSION, same_text
+from training.examples import RULES_VERSION, Example
+from training.objectives.objective import Row
+from training.signals import same_text
 
 HELDOUT_SHARE = 0.2
-# Eight wins of eight have a Wilson lower bound of 0.68, seven still 0.53: a gate on fewer pairs
-# could hardly be passed by anything but luck.
+# Eight wins of eight have a Wilson lower bound of 0.68, seven still 0.53: a gate on fewer
+# examples could hardly be passed by anything but luck.
 MIN_HELDOUT = 8
 MIN_TRAIN = 8
-MIN_PAIRS = MIN_HELDOUT + MIN_TRAIN
+MIN_EXAMPLES = MIN_HELDOUT + MIN_TRAIN
 
 
-class TooFewPairs(TrainingError):
+class TooFewExamples(TrainingError):
     """There is not enough to train on and to judge by."""
 
 
@@ -42,18 +43,18 @@ class FrozenDataset:
 
 
 def freeze(
-    pairs: Sequence[PreferencePair], dataset_id: UUID, datasets: Path, base_model: str
+    examples: Sequence[Example], dataset_id: UUID, datasets: Path, base_model: str
 ) -> FrozenDataset:
     """
     Write datasets/<id>/{train,heldout}.jsonl and manifest.json, whole or not at all.
 
-    Rows have TRL's columns (prompt, chosen, rejected as message lists) and the pair's id.
-    The same pairs always give the same files.
+    Rows have the example's id, its prompt, and its objective's columns. The same examples
+    always give the same files.
 
     Raises:
-        TooFewPairs: There are too few pairs to train on and to judge by.
+        TooFewExamples: There are too few to train on and to judge by.
     """
-    train, heldout = split(pairs)
+    train, heldout = split(examples)
     datasets.mkdir(mode=0o700, parents=True, exist_ok=True)
     draft = datasets / f".{dataset_id}.{os.getpid()}"
     draft.mkdir(mode=0o700)
@@ -76,40 +77,39 @@ def freeze(
     )
 
 
-def split(
-    pairs: Sequence[PreferencePair],
-) -> tuple[list[PreferencePair], list[PreferencePair]]:
+def split(examples: Sequence[Example]) -> tuple[list[Example], list[Example]]:
     """
     Return (train, heldout): about a fifth is held out, never fewer than MIN_HELDOUT.
 
-    Pairs of one conversation stay on one side, and so do pairs of one question: what is held
-    out was not trained on in any form. The order is by hash, so it depends on nothing else.
+    Examples of one conversation stay on one side, and so do those of one question: what is
+    held out was not trained on in any form. The order is by hash, so it depends on nothing else.
 
     Raises:
-        TooFewPairs: No split leaves enough on both sides.
+        TooFewExamples: No split leaves enough on both sides.
     """
-    wanted = max(MIN_HELDOUT, round(HELDOUT_SHARE * len(pairs)))
-    heldout: list[PreferencePair] = []
-    train: list[PreferencePair] = []
-    for group in sorted(_groups(pairs), key=_group_hash):
+    wanted = max(MIN_HELDOUT, round(HELDOUT_SHARE * len(examples)))
+    heldout: list[Example] = []
+    train: list[Example] = []
+    for group in sorted(_groups(examples), key=_group_hash):
         fits = len(heldout) < wanted and len(heldout) + len(group) <= 2 * wanted
         (heldout if fits else train).extend(group)
     if len(heldout) < MIN_HELDOUT or len(train) < MIN_TRAIN:
-        raise TooFewPairs(
-            f"too few preference pairs: {len(pairs)} ({len(train)} to train on, {len(heldout)} "
-            f"to judge by), and at least {MIN_TRAIN} and {MIN_HELDOUT} on different questions "
-            "are needed; write or approve more corrections at the desk, then try again"
+        raise TooFewExamples(
+            f"too few examples to learn from: {len(examples)} ({len(train)} to train on, "
+            f"{len(heldout)} to judge by), and at least {MIN_TRAIN} and {MIN_HELDOUT} on "
+            "different questions are needed; write or approve more corrections at the desk, "
+            "then try again"
         )
-    return sorted(train, key=_pair_key), sorted(heldout, key=_pair_key)
+    return sorted(train, key=_order), sorted(heldout, key=_order)
 
 
-def read_heldout(dataset: Path) -> list[dict[str, Any]]:
+def read_heldout(dataset: Path) -> Sequence[Row]:
     """Return the rows of heldout.jsonl."""
     return read_own_jsonl(dataset / "heldout.jsonl")
 
 
-def _groups(pairs: Sequence[PreferencePair]) -> list[list[PreferencePair]]:
-    """Put pairs together that share a conversation or a question, directly or through others."""
+def _groups(examples: Sequence[Example]) -> list[list[Example]]:
+    """Put examples together that share a conversation or a question, directly or through others."""
     above: dict[str, str] = {}  # union-find: each tie points towards its group's first tie
 
     def first(tie: str) -> str:
@@ -117,48 +117,40 @@ def _groups(pairs: Sequence[PreferencePair]) -> list[list[PreferencePair]]:
             above[tie] = tie = above[above[tie]]
         return tie
 
-    for pair in pairs:
-        for tie in _ties(pair):
-            above[first(tie)] = first(_ties(pair)[0])
-    groups: dict[str, list[PreferencePair]] = {}
-    for pair in pairs:
-        groups.setdefault(first(_ties(pair)[0]), []).append(pair)
+    for example in examples:
+        for tie in _ties(example):
+            above[first(tie)] = first(_ties(example)[0])
+    groups: dict[str, list[Example]] = {}
+    for example in examples:
+        groups.setdefault(first(_ties(example)[0]), []).append(example)
     return list(groups.values())
 
 
-def _ties(pair: PreferencePair) -> list[str]:
-    return [f"conversation {pair.conversation_id}", f"question {_question(pair)}"]
+def _ties(example: Example) -> list[str]:
+    return [f"conversation {example.conversation_id}", f"question {_question(example)}"]
 
 
-def _question(pair: PreferencePair) -> str:
-    return same_text(pair.messages[-1]["content"]).casefold()
+def _question(example: Example) -> str:
+    return same_text(example.prompt[-1]["content"]).casefold()
 
 
-def _group_hash(group: Sequence[PreferencePair]) -> str:
+def _group_hash(group: Sequence[Example]) -> str:
     """Hash by question: what was held out once tends to be held out again."""
-    questions = min(_question(pair) for pair in group)
+    questions = min(_question(example) for example in group)
     return hashlib.sha256(questions.encode()).hexdigest()
 
 
-def _pair_key(pair: PreferencePair) -> str:
-    return hashlib.sha256(pair.id.bytes).hexdigest()
+def _order(example: Example) -> str:
+    return hashlib.sha256(example.id.bytes).hexdigest()
 
 
-def _line(pair: PreferencePair) -> str:
-    row = {
-        "id": str(pair.id),
-        "prompt": pair.messages,
-        "chosen": [{"role": "assistant", "content": pair.chosen}],
-        "rejected": [{"role": "assistant", "content": pair.rejected}],
-    }
+def _line(example: Example) -> str:
+    row = {"id": str(example.id), "prompt": example.prompt, **example.columns}
     return json.dumps(row, ensure_ascii=False, sort_keys=True) + "\n"
 
 
 def _manifest(
-    folder: Path,
-    train: Sequence[PreferencePair],
-    heldout: Sequence[PreferencePair],
-    base_model: str,
+    folder: Path, train: Sequence[Example], heldout: Sequence[Example], base_model: str
 ) -> dict[str, Any]:
     return {
         "rules_version": RULES_VERSION,
@@ -169,23 +161,30 @@ def _manifest(
         },
         "n_train": len(train),
         "n_heldout": len(heldout),
-        "kinds": {
-            kind: sum(pair.kind == kind for pair in (*train, *heldout))
-            for kind in sorted({pair.kind.value for pair in (*train, *heldout)})
-        },
+        "objectives": sorted({example.objective for example in (*train, *heldout)}),
         "pairs": [
-            {
-                "id": str(pair.id),
-                "part": part,
-                "kind": pair.kind.value,
-                "turn_id": str(pair.turn_id),
-                "conversation_id": str(pair.conversation_id),
-                "rater_id": str(pair.rater_id),
-                "provenance": pair.provenance,
-            }
+            _entry(example, part)
             for part, members in (("train", train), ("heldout", heldout))
-            for pair in members
+            for example in members
         ],
+    }
+
+
+def _entry(example: Example, part: str) -> dict[str, Any]:
+    """Return an example as the manifest names it: all but its texts, which the rows have."""
+    raters = [str(rater) for rater in example.raters]
+    return {
+        "id": str(example.id),
+        "part": part,
+        "objective": example.objective,
+        "weight": example.weight,
+        "turn_id": str(example.turn_id),
+        "conversation_id": str(example.conversation_id),
+        "provenance": {
+            **asdict(example.provenance),
+            "correction_id": str(example.provenance.correction_id),
+            "raters": raters,
+        },
     }
 
 

@@ -1,10 +1,11 @@
 """
-Train one LoRA adapter by DPO in a process of its own: `python -m training.fit CONFIG.json`.
+Train one LoRA adapter in a process of its own: `python -m training.fit CONFIG.json`.
 
 Prints one JSON object per optimiser step, `{"step", "total_steps", "loss", "margin",
-"accuracy"}`, and a last one, `{"adapter"}` or `{"error"}`. The only file that imports torch,
-trl and peft. It always starts from the base model, never from an adapter, and ends itself
-when its parent is gone.
+"accuracy"}`, and a last one, `{"adapter"}` or `{"error"}`. What is trained and how the steps
+are read is the objective's; only this file and `training.objectives` import torch, trl and
+peft. It always starts from the base model, never from an adapter, and ends itself when its
+parent is gone.
 """
 
 from __future__ import annotations
@@ -17,72 +18,81 @@ import resource
 import sys
 import threading
 import traceback
+from collections.abc import Callable
+from dataclasses import asdict, replace
 from pathlib import Path
 from typing import Any
 
 from core.jsonl import read_own_jsonl
-from training.child import NO_MEMORY, OUT_OF_MEMORY
-from training.recipe import Recipe, is_degenerate
+from training.child import NO_MEMORY, OUT_OF_MEMORY, FitConfig
+from training.objectives import Objective, find_objective
+from training.objectives.objective import Material, Row
+from training.recipe import Recipe
 
 EXIT_BAD_CONFIG = 2
 EXIT_DEGENERATE = 3
 EXIT_MEMORY = 4
 ADAPTER_FILES = ("adapter_config.json", "adapter_model.safetensors")
 
+Report = Callable[[dict[str, Any]], None]  # takes what is to be printed
+
 
 class Degenerate(Exception):
-    """The run reached loss 0 and accuracy 1 within a few steps."""
+    """The objective found that going on is no use."""
 
 
-def train_adapter(config: dict[str, Any], report: Any) -> Path:
+def train_adapter(config: FitConfig, report: Report) -> Path:
     """
-    Train on config["train"] and write a two-file adapter to config["output"].
-
-    Args:
-        config: {"base_model": folder or hub name, "train": JSONL of prompt/chosen/rejected,
-            "output": a folder to make, "recipe": the fields of Recipe}.
-        report: called with one dict per optimiser step.
+    Train on the rows of `config.train` and write a two-file adapter to `config.output`.
 
     Raises:
         Degenerate: The data taught nothing worth learning.
     """
     import torch
-    from datasets import Dataset
-    from peft import LoraConfig
     from transformers import AutoModelForCausalLM, AutoTokenizer, set_seed
-    from trl import DPOTrainer  # type: ignore[attr-defined]
 
-    recipe = Recipe(**config["recipe"])
+    objective = find_objective(config.objective)
+    recipe = replace(objective.recipe, **config.recipe)
     set_seed(recipe.seed)
-    columns = ("prompt", "chosen", "rejected")
-    rows = [{name: row[name] for name in columns} for row in read_own_jsonl(Path(config["train"]))]
+    rows = _rows(config, objective)
     on_gpu = torch.cuda.is_available()
     if not on_gpu:
-        _limit_memory(config["memory_gib"])
+        _limit_memory(config.memory_gib)
     model = AutoModelForCausalLM.from_pretrained(
-        config["base_model"],
+        config.base_model,
         dtype=torch.bfloat16 if on_gpu else torch.float32,
         # On a CPU at this size plain attention is twice as fast as torch's fused one.
         attn_implementation="sdpa" if on_gpu else "eager",
     )
-    n_layers = model.config.num_hidden_layers
-    lora = LoraConfig(
+    material = Material(
+        model=model,
+        tokenizer=AutoTokenizer.from_pretrained(config.base_model),
+        lora=lora_config(recipe, model.config.num_hidden_layers),
+        rows=rows,
+        arguments=_arguments(recipe, len(rows), config.output, model.config.hidden_size),
+        callbacks=[_reporter(objective, report)],
+    )
+    trainer = replace(objective, recipe=recipe).make_trainer(material)
+    trainer.train()
+    return _save(trainer.model, Path(config.output), config.base_model)
+
+
+def _rows(config: FitConfig, objective: Objective) -> list[Row]:
+    columns = ("prompt", *objective.columns)
+    return [{name: row[name] for name in columns} for row in read_own_jsonl(Path(config.train))]
+
+
+def lora_config(recipe: Recipe, n_layers: int) -> Any:
+    """Return PEFT's description of the adapter: its rank, and the layers it changes."""
+    from peft import LoraConfig
+
+    return LoraConfig(
         r=recipe.rank,
         lora_alpha=recipe.alpha,
         target_modules=list(recipe.target_modules),
         layers_to_transform=list(range(n_layers))[-recipe.n_layers(n_layers) :],
         task_type="CAUSAL_LM",
     )
-    trainer = DPOTrainer(
-        model=model,
-        args=_arguments(recipe, len(rows), config["output"], model.config.hidden_size),
-        train_dataset=Dataset.from_list(rows),
-        processing_class=AutoTokenizer.from_pretrained(config["base_model"]),
-        peft_config=lora,
-        callbacks=[_reporter(report)],
-    )
-    trainer.train()
-    return _save(trainer.model, Path(config["output"]), config["base_model"])
 
 
 def _limit_memory(gib: float) -> None:
@@ -109,62 +119,46 @@ def _has_fast_bf16() -> bool:
     return torch.cuda.is_available() or torch.cpu._is_avx512_bf16_supported()
 
 
-def _arguments(recipe: Recipe, n_train: int, output: str, hidden_size: int) -> Any:
+def _arguments(recipe: Recipe, n_train: int, output: str, hidden_size: int) -> dict[str, Any]:
+    """Return what any trainer of Transformers and TRL takes."""
     import torch
-    from trl import DPOConfig  # type: ignore[attr-defined]
 
     on_gpu = torch.cuda.is_available()
     n_steps = recipe.n_steps(n_train)
     rows_at_once = recipe.batch_size if on_gpu else recipe.rows_at_once
-    return DPOConfig(
-        output_dir=f"{output}.work",
-        per_device_train_batch_size=rows_at_once,
-        gradient_accumulation_steps=recipe.batch_size // rows_at_once,
-        max_steps=n_steps,
-        learning_rate=recipe.learning_rate_at(hidden_size),
-        lr_scheduler_type="cosine",
-        warmup_steps=round(recipe.warmup_share * n_steps),
-        beta=recipe.beta,
-        loss_type=list(recipe.loss_types),
-        loss_weights=list(recipe.loss_weights),
-        max_length=recipe.max_length,
-        precompute_ref_log_probs=True,  # the base is the reference: once, not once an epoch
-        use_cpu=not on_gpu,
-        bf16=_has_fast_bf16(),
-        gradient_checkpointing=on_gpu,  # on a CPU memory is not what is short
-        dataloader_pin_memory=on_gpu,
-        logging_steps=1,
-        logging_first_step=True,
-        disable_tqdm=True,
-        save_strategy="no",
-        report_to="none",
-        seed=recipe.seed,
-    )
+    return {
+        "output_dir": f"{output}.work",
+        "per_device_train_batch_size": rows_at_once,
+        "gradient_accumulation_steps": recipe.batch_size // rows_at_once,
+        "max_steps": n_steps,
+        "learning_rate": recipe.learning_rate_at(hidden_size),
+        "lr_scheduler_type": "cosine",
+        "warmup_steps": round(recipe.warmup_share * n_steps),
+        "use_cpu": not on_gpu,
+        "bf16": _has_fast_bf16(),
+        "gradient_checkpointing": on_gpu,  # on a CPU memory is not what is short
+        "dataloader_pin_memory": on_gpu,
+        "logging_steps": 1,
+        "logging_first_step": True,
+        "disable_tqdm": True,
+        "save_strategy": "no",
+        "report_to": "none",
+        "seed": recipe.seed,
+    }
 
 
-def _reporter(report: Any) -> Any:
-    """Return a callback that reports each step and stops a degenerate run."""
+def _reporter(objective: Objective, report: Report) -> Any:
+    """Return a callback that reports each step and stops a run that is no use."""
     from transformers import TrainerCallback
 
     class Reporter(TrainerCallback):
         def on_log(self, args: Any, state: Any, control: Any, logs: Any = None, **_: Any) -> None:
-            if not logs or "rewards/margins" not in logs:
+            step = objective.read_step(state.global_step, logs or {})
+            if step is None:
                 return
-            margin, accuracy = logs["rewards/margins"], logs["rewards/accuracies"]
-            report(
-                {
-                    "step": state.global_step,
-                    "total_steps": state.max_steps,
-                    "loss": logs["loss"],
-                    "margin": margin,
-                    "accuracy": accuracy,
-                }
-            )
-            if is_degenerate(state.global_step, margin, accuracy):
-                raise Degenerate(
-                    f"loss 0 and accuracy 1 after {state.global_step} steps: the pairs differ by "
-                    "something trivial; look at the newest corrections"
-                )
+            report({**asdict(step), "total_steps": state.max_steps})
+            if fault := objective.fault(step):
+                raise Degenerate(fault)
 
     return Reporter()
 
@@ -202,7 +196,7 @@ def main(config_path: str) -> int:
     def report(event: dict[str, Any]) -> None:
         answers.write(json.dumps(event) + "\n")
 
-    config = json.loads(Path(config_path).read_text(encoding="utf-8"))
+    config = FitConfig.read(Path(config_path))
     try:
         with contextlib.redirect_stdout(io.TextIOWrapper(sys.stderr.buffer)):
             adapter = train_adapter(config, report)
@@ -213,7 +207,7 @@ def main(config_path: str) -> int:
         _lift_limit()
         traceback.print_exc()
         if _is_out_of_memory(exc):
-            report({"error": OUT_OF_MEMORY.format(gib=config["memory_gib"])})
+            report({"error": OUT_OF_MEMORY.format(gib=config.memory_gib)})
             return EXIT_MEMORY
         report({"error": " ".join(f"{type(exc).__name__}: {exc}".split())[:300]})
         return EXIT_BAD_CONFIG

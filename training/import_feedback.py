@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import hashlib
 import json
-from collections.abc import Callable, Iterable
+from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -12,20 +12,19 @@ from uuid import UUID, uuid5
 
 from psycopg import Connection
 
-from answering.plan import PromptBuilder
+from answering.plan import Planner
 from core import conversations, feedback
 from core.audit import Action, record
 from core.db import Database
+from core.errors import InvalidInput
 from core.jsonl import BadLine, read_jsonl
-from core.settings import Settings, get_settings
+from core.settings import Settings
 from core.types import CorrectionStatus, Message, Rating, TurnStatus
 
 IMPORT_NAMESPACE = UUID("7e9b9c1c-6c0f-4f5e-8a55-2f6f0a3f9d02")
 MAX_TEXT_CHARS = 20_000
 FIELDS = {"question", "answer", "rating", "correction", "messages"}
 ROLES = ("system", "user", "assistant")
-
-BuildMessages = Callable[[str], list[Message]]
 
 
 @dataclass(frozen=True, slots=True)
@@ -50,6 +49,7 @@ class ImportReport:
 class Line:
     """One good line."""
 
+    number: int  # counts from 1
     key: str  # the same line has the same key
     question: str
     answer: str
@@ -60,11 +60,11 @@ class Line:
 
 def import_feedback(
     db: Database,
+    settings: Settings,
     path: Path,
     *,
     approved: bool = False,
     actor: str = "command",
-    settings: Settings | None = None,
 ) -> ImportReport:
     """
     Store every good line of `path` in one transaction, and name each bad one.
@@ -81,11 +81,11 @@ def import_feedback(
         DatabaseUnavailable: Postgres can't be reached; nothing was stored.
     """
     lines, problems = read_lines(path)
-    build = PromptBuilder(db, settings or get_settings())
-    prepared = [(line, line.messages or build(line.question).messages or []) for line in lines]
+    prepared, unasked = _with_messages(db, settings, lines)
+    problems = sorted([*problems, *unasked], key=lambda problem: problem.line)
     with db.connect() as conn:
         stored = [_store(conn, line, messages) for line, messages in prepared]
-        n_approved = sum(_approve(conn, line) for line in lines) if approved else 0
+        n_approved = sum(_approve(conn, line) for line, _ in prepared) if approved else 0
         counts = {"imported": sum(stored), "approved": n_approved}
         record(conn, actor, Action.FEEDBACK_IMPORTED, path.name, **counts)
     return ImportReport(sum(stored), len(stored) - sum(stored), n_approved, problems)
@@ -99,13 +99,13 @@ def read_lines(path: Path) -> tuple[list[Line], list[Problem]]:
             problems.append(Problem(row.number, row.reason))
             continue
         try:
-            lines.append(_parse(row.fields))
+            lines.append(_parse(row.number, row.fields))
         except ValueError as exc:
             problems.append(Problem(row.number, str(exc)))
     return lines, problems
 
 
-def _parse(entry: dict[str, Any]) -> Line:
+def _parse(number: int, entry: dict[str, Any]) -> Line:
     if unknown := sorted(set(entry) - FIELDS):
         raise ValueError(f"unknown fields {unknown}; known are {sorted(FIELDS)}")
     question, answer = _text(entry, "question"), _text(entry, "answer")
@@ -118,7 +118,26 @@ def _parse(entry: dict[str, Any]) -> Line:
     messages = _messages(entry["messages"]) if entry.get("messages") is not None else None
     whole = json.dumps([question, answer, rating, correction, messages], ensure_ascii=False)
     key = hashlib.sha256(whole.encode()).hexdigest()
-    return Line(key, question, answer, Rating(rating), correction, messages)
+    return Line(number, key, question, answer, Rating(rating), correction, messages)
+
+
+def _with_messages(
+    db: Database, settings: Settings, lines: Sequence[Line]
+) -> tuple[list[tuple[Line, list[Message]]], list[Problem]]:
+    """Return each line with its own messages, else with those the chat would send now."""
+    prepared, problems = [], []
+    planner: Planner | None = None  # takes seconds to load: only if a line needs it
+    for line in lines:
+        messages = line.messages
+        if messages is None:
+            planner = planner or Planner.of(settings, db)
+            try:
+                messages = planner.plan(line.question).messages
+            except InvalidInput as exc:  # longer than the model takes
+                problems.append(Problem(line.number, str(exc)))
+                continue
+        prepared.append((line, messages))
+    return prepared, problems
 
 
 def _text(entry: dict[str, Any], name: str) -> str:
@@ -153,7 +172,7 @@ def _messages(value: Any) -> list[Message]:
     return value
 
 
-def _store(conn: Connection[Any], line: Line, messages: Iterable[Message]) -> bool:
+def _store(conn: Connection[Any], line: Line, messages: Sequence[Message]) -> bool:
     """Store one line as a conversation with one rated turn; False if it is there already."""
     turn_id, rater_id = _turn_id(line), uuid5(IMPORT_NAMESPACE, f"r{line.key}")
     if conn.execute("SELECT 1 FROM turns WHERE id = %s", [turn_id]).fetchone():
@@ -167,7 +186,7 @@ def _store(conn: Connection[Any], line: Line, messages: Iterable[Message]) -> bo
         owner_id=rater_id,
         position=0,
         question=line.question,
-        messages=list(messages) or [{"role": "user", "content": line.question}],
+        messages=messages,
         passages=[],
         adapter=None,
         base_model="imported",

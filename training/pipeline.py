@@ -20,10 +20,12 @@ from core.errors import DatabaseError, LeaseLost, ModelUnavailable, RatchetError
 from core.settings import Settings
 from core.types import Adapter, RunState, TrainingRun, TrainingStep
 from retrieval.load import storable_text
-from training import child, dataset, deploy, gate, registry, trial
+from training import child, dataset, deploy, registry
+from training.examples import load_examples
+from training.gate import replay, rules
 from training.lease import HeldLease
-from training.pairs import build_pairs
-from training.recipe import DPO
+from training.objectives import DPO
+from training.signals import Caps
 
 log = logging.getLogger(__name__)
 
@@ -123,12 +125,10 @@ def _learn(work: Work) -> None:
 
 def _freeze(work: Work) -> dataset.FrozenDataset:
     with work.db.connect() as conn:
-        rows = learning.raw_feedback(conn)
-    caps = work.settings.max_pairs_per_rater, work.settings.max_pairs_per_address
-    pairs = build_pairs(rows, *caps)
+        examples = load_examples(conn, Caps.of(work.settings), DPO)
     try:
-        frozen = dataset.freeze(pairs, uuid4(), work.settings.datasets, work.settings.model)
-    except dataset.TooFewPairs as exc:
+        frozen = dataset.freeze(examples, uuid4(), work.settings.datasets, work.settings.model)
+    except dataset.TooFewExamples as exc:
         raise Rejected([str(exc)]) from exc
     with work.db.connect() as conn:
         learning.insert_dataset(
@@ -146,7 +146,7 @@ def _freeze(work: Work) -> dataset.FrozenDataset:
 
 
 def _fit(work: Work, frozen: dataset.FrozenDataset) -> Path:
-    work.say(f"training on {frozen.n_train} pairs, {frozen.n_heldout} held out")
+    work.say(f"training on {frozen.n_train} examples, {frozen.n_heldout} held out")
     shutil.rmtree(work.folder, ignore_errors=True)
     config = child.write_config(work.settings, DPO, frozen.path, work.folder)
     try:
@@ -188,16 +188,17 @@ def _gate(work: Work, adapter: Adapter, frozen: dataset.FrozenDataset) -> str | 
         if live is not None:
             deploy.reconcile(work.db, work.settings)
         deploy.ensure_loaded(vllm, adapter.name, adapter.path)
-        evidence = trial.measure(
+        evidence = replay.measure(
             work.db,
             work.settings,
             vllm,
             candidate=adapter.name,
             live=live,
             dataset=frozen.path,
+            objective=DPO,
             on_progress=work.say,
         )
-    report = gate.decide(evidence)
+    report = rules.decide(evidence)
     with work.db.connect() as conn:
         learning.advance_run(conn, work.run.id, work.lease.token, RunState.GATING)
         learning.insert_gate_report(conn, work.run.id, adapter.name, live, report)

@@ -1,4 +1,4 @@
-"""Frozen recipes: every number of a training; docs/sources.md says where each is from."""
+"""The numbers that every training needs; docs/sources.md says where each is from."""
 
 from __future__ import annotations
 
@@ -6,9 +6,6 @@ import math
 from dataclasses import dataclass
 
 from core.vllm import ADAPTED_MODULES
-
-DEGENERATE_LOSS = 1e-3
-DEGENERATE_STEPS = 5
 
 
 @dataclass(frozen=True, slots=True)
@@ -19,9 +16,6 @@ class Recipe:
     alpha: int = 16
     target_modules: tuple[str, ...] = ADAPTED_MODULES
     layers_share: float = 1.0  # of the model's layers, from the last one
-    loss_types: tuple[str, ...] = ("sigmoid", "sft")
-    loss_weights: tuple[float, ...] = (1.0, 1.0)
-    beta: float = 0.1
     learning_rate: float = 5e-3  # at a hidden size of 256; wider models take smaller steps
     warmup_share: float = 0.1
     batch_size: int = 4
@@ -35,7 +29,7 @@ class Recipe:
         """
         Return the learning rate for a model of this width.
 
-        >>> DPO.learning_rate_at(256), DPO.learning_rate_at(1024)
+        >>> Recipe().learning_rate_at(256), Recipe().learning_rate_at(1024)
         (0.005, 0.0003125)
         """
         scale: float = min(1.0, 256 / hidden_size) ** 2
@@ -46,22 +40,5 @@ class Recipe:
         return max(1, round(self.layers_share * n_model_layers))
 
     def n_steps(self, n_train: int) -> int:
-        """Return the number of optimiser steps for this many pairs."""
+        """Return the number of optimiser steps for this many rows."""
         return max(self.min_steps, self.n_epochs * math.ceil(n_train / self.batch_size))
-
-
-DPO = Recipe()
-
-
-def is_degenerate(step: int, margin: float, accuracy: float) -> bool:
-    """
-    Tell whether a run has solved its task at once, which honest preferences never allow.
-
-    The preference loss, log(1 + exp(-margin)), stands at zero and every pair is ranked rightly
-    within the first steps: answers differ by something trivial, or the data is broken.
-
-    >>> is_degenerate(3, margin=12.0, accuracy=1.0), is_degenerate(3, margin=1.2, accuracy=1.0)
-    (True, False)
-    """
-    loss = math.log1p(math.exp(-margin)) if margin > -30 else -margin
-    return step <= DEGENERATE_STEPS and loss < DEGENERATE_LOSS and accuracy >= 1.0

@@ -1,4 +1,4 @@
-"""When a run is due: runs that wait, enough new pairs, a new period."""
+"""When a run is due: runs that wait, enough new examples, a new period."""
 
 from __future__ import annotations
 
@@ -9,9 +9,10 @@ from core import conversations, learning
 from core.db import Database
 from core.settings import Settings
 from core.types import RunState, TrainingRun
-from training.dataset import MIN_PAIRS
+from training.dataset import MIN_EXAMPLES
 from training.eject import request_run_without_ejected
-from training.pairs import build_pairs
+from training.examples import ExampleCount, count_examples
+from training.signals import Caps
 
 STALE_TURN_S = 600.0  # no answer takes this long; its web server was killed
 REST_AFTER_FAILURE_S = 3600.0  # before beat tries again what has just failed
@@ -33,9 +34,9 @@ def waiting_runs(db: Database, settings: Settings) -> list[UUID]:
 
 
 def request_by_threshold(db: Database, settings: Settings) -> TrainingRun | None:
-    """Queue a run when at least `retrain_min_new_pairs` pairs are in no dataset yet."""
-    n_pairs, n_new = count_pairs(db, settings)
-    if n_new < settings.retrain_min_new_pairs or n_pairs < MIN_PAIRS:
+    """Queue a run when at least `retrain_min_new_pairs` examples are in no dataset yet."""
+    found = _count(db, settings)
+    if found.n_new < settings.retrain_min_new_pairs or found.n_examples < MIN_EXAMPLES:
         return None
     return _request(db, "threshold", None)
 
@@ -43,23 +44,18 @@ def request_by_threshold(db: Database, settings: Settings) -> TrainingRun | None
 def request_by_period(
     db: Database, settings: Settings, now_s: float | None = None
 ) -> TrainingRun | None:
-    """Queue this period's run, once, when there is at least one new pair and enough in all."""
-    n_pairs, n_new = count_pairs(db, settings)
-    if not n_new or n_pairs < MIN_PAIRS:
+    """Queue this period's run, once, when there is at least one new example and enough in all."""
+    found = _count(db, settings)
+    if not found.n_new or found.n_examples < MIN_EXAMPLES:
         return None
     period_s = settings.retrain_every_hours * 3600
     number = int((time.time() if now_s is None else now_s) // period_s)
     return _request(db, "beat", f"every {settings.retrain_every_hours:g} h: {number}")
 
 
-def count_pairs(db: Database, settings: Settings) -> tuple[int, int]:
-    """Return how many pairs the feedback gives now, and how many are not in the newest dataset."""
+def _count(db: Database, settings: Settings) -> ExampleCount:
     with db.connect() as conn:
-        newest = learning.newest_dataset(conn)
-        rows = learning.raw_feedback(conn)
-    pairs = build_pairs(rows, settings.max_pairs_per_rater, settings.max_pairs_per_address)
-    known = {pair["id"] for pair in newest[1]["pairs"]} if newest is not None else set()
-    return len(pairs), sum(str(pair.id) not in known for pair in pairs)
+        return count_examples(conn, Caps.of(settings))
 
 
 def _request(db: Database, trigger: str, period: str | None) -> TrainingRun | None:

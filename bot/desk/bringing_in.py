@@ -8,17 +8,16 @@ from typing import Any
 import gradio as gr
 from psycopg import Connection
 
-from bot.desk.door import require_desk
 from bot.desk.job_card import ingest_card
 from bot.desk.jobs import POLL_S, is_open, newest_jobs
 from bot.desk.markup import PLAIN
 from bot.desk.uploads import keep_uploads
-from bot.door import QUIET, Update, forgiving
 from bot.services import Services
-from bot.web.people import ADMIN
+from bot.web.handlers import EVENT, Update, handler
 from core import audit
 from core.audit import Action
 from core.errors import InvalidInput
+from core.people import Permission, Person
 from retrieval.jobs import request_job
 from retrieval.links import canonical, is_url, without_query
 from retrieval.load import MAX_BYTES
@@ -67,39 +66,36 @@ class BringingIn:
 
     def _wire(self) -> None:
         self.outputs = [self.timer, self.card, self.url, self.files]
-        self.by_folder.click(self.ingest_folder, [self.audience], self.outputs, **QUIET)
-        self.by_url.click(self.ingest_site, [self.url, self.audience], self.outputs, **QUIET)
-        self.url.submit(self.ingest_site, [self.url, self.audience], self.outputs, **QUIET)
-        self.files.upload(self.ingest_files, [self.files, self.audience], self.outputs, **QUIET)
+        self.by_folder.click(self.ingest_folder, [self.audience], self.outputs, **EVENT)
+        self.by_url.click(self.ingest_site, [self.url, self.audience], self.outputs, **EVENT)
+        self.url.submit(self.ingest_site, [self.url, self.audience], self.outputs, **EVENT)
+        self.files.upload(self.ingest_files, [self.files, self.audience], self.outputs, **EVENT)
 
-    @forgiving
-    def ingest_folder(self, audience: str, request: gr.Request) -> Update:
+    @handler(Permission.EDIT_KNOWLEDGE)
+    def ingest_folder(self, person: Person, audience: str) -> Update:
         """Bring the company's articles folder up to date, what is gone from it included."""
-        require_desk(request)
         folder = self.settings.company / "articles"
         if not folder.is_dir():
             raise InvalidInput(f"there is no folder {folder}; make it or bring in files")
-        return self._start([str(folder)], audience)
+        return self._start(person, [str(folder)], audience)
 
-    @forgiving
-    def ingest_site(self, url: str, audience: str, request: gr.Request) -> Update:
+    @handler(Permission.EDIT_KNOWLEDGE)
+    def ingest_site(self, person: Person, url: str, audience: str) -> Update:
         """Bring a site in, starting from an address."""
-        require_desk(request)
         address = url.strip()
         if not is_url(address) or len(address) > MAX_URL_CHARS:
             raise InvalidInput("write the site’s whole address, like https://example.com/help/")
         if not canonical(address, address):
             raise InvalidInput("the site’s address can’t be used; it may hold no name or password")
-        return {**self._start([address], audience), self.url: ""}
+        return {**self._start(person, [address], audience), self.url: ""}
 
-    @forgiving
-    def ingest_files(self, files: list[str], audience: str, request: gr.Request) -> Update:
+    @handler(Permission.EDIT_KNOWLEDGE)
+    def ingest_files(self, person: Person, files: list[str], audience: str) -> Update:
         """Keep what was uploaded and bring it in."""
-        require_desk(request)
         kept = keep_uploads(self.settings, files or [])
-        return {**self._start(kept, audience), self.files: None}
+        return {**self._start(person, kept, audience), self.files: None}
 
-    def _start(self, sources: Sequence[str], audience: str) -> Update:
+    def _start(self, person: Person, sources: Sequence[str], audience: str) -> Update:
         """Queue the ingest by a row, unless the very same waits or works already."""
         wanted = {"sources": list(sources), "audience": _group(audience)}
         with self.database.connect() as conn:
@@ -107,7 +103,7 @@ class BringingIn:
             if not any(job.request == wanted for job in same):
                 job = request_job(conn, "ingest", wanted)
                 noted = wanted | {"sources": [without_query(source) for source in sources]}
-                audit.record(conn, ADMIN, Action.INGEST_REQUESTED, job.id, **noted)
+                audit.record(conn, person.name, Action.INGEST_REQUESTED, job.id, **noted)
             return self.standing(conn)
 
     def standing(self, conn: Connection[Any]) -> Update:

@@ -6,18 +6,18 @@ from dataclasses import dataclass
 
 import gradio as gr
 
-from bot.desk.door import require_desk
 from bot.desk.markup import PLAIN, text
 from bot.desk.standing import Standing
 from bot.desk.words import model_name
-from bot.door import QUIET, Update, forgiving
 from bot.services import Services
+from bot.web.handlers import EVENT, Update, handler
 from core.errors import InvalidInput
 from core.learning import gate_report_of, get_adapter, live_adapter, previous_live
+from core.people import Permission, Person
 from core.types import DeploymentKind
 from training import deploy
 
-ACTOR, REASON = "admin", "from the desk"  # in the deployment log
+REASON = "from the desk"  # in the deployment log
 
 
 @dataclass(frozen=True, slots=True)
@@ -69,15 +69,14 @@ class Deploying:
 
     def _wire(self) -> None:
         asking = [self.pending, self.question, self.asked, self.yes]
-        self.promote.click(self.ask_promote, [self.candidate], asking, **QUIET)
-        self.rollback.click(self.ask_rollback, None, asking, **QUIET)
-        self.no.click(self.cancel, None, asking, **QUIET)
+        self.promote.click(self.ask_promote, [self.candidate], asking, **EVENT)
+        self.rollback.click(self.ask_rollback, None, asking, **EVENT)
+        self.no.click(self.cancel, None, asking, **EVENT)
         self.outputs = [self.choices, self.candidate, self.rollback, *asking]
 
-    @forgiving
-    def ask_promote(self, name: str | None, request: gr.Request) -> Update:
+    @handler(Permission.DEPLOY)
+    def ask_promote(self, person: Person, name: str | None) -> Update:
         """Say what promoting the adapter chosen would do, above all if the gate rejected it."""
-        require_desk(request)
         if not name:
             raise InvalidInput("choose an adapter to promote")
         with self.database.connect() as conn:
@@ -92,23 +91,21 @@ class Deploying:
         )
         return self._ask(Pending(DeploymentKind.PROMOTE, name, live), warning)
 
-    @forgiving
-    def ask_rollback(self, request: gr.Request) -> Update:
+    @handler(Permission.DEPLOY)
+    def ask_rollback(self, person: Person) -> Update:
         """Say what a rollback would bring back."""
-        require_desk(request)
         with self.database.connect() as conn:
             live, before = live_adapter(conn), previous_live(conn)
         if live == before:
             raise InvalidInput("nothing was live before; there is nothing to roll back to")
         return self._ask(Pending(DeploymentKind.ROLLBACK, before, live), "")
 
-    @forgiving
-    def cancel(self, request: gr.Request) -> Update:
+    @handler(Permission.DEPLOY)
+    def cancel(self, person: Person) -> Update:
         """Take the question back."""
-        require_desk(request)
         return self._closed()
 
-    def carry_out(self, pending: Pending) -> str:
+    def carry_out(self, person: Person, pending: Pending) -> str:
         """
         Do what was confirmed and return a line that says so.
 
@@ -123,10 +120,10 @@ class Deploying:
         if live != pending.live:
             raise InvalidInput(f"{model_name(live)} went live meanwhile; look again, then repeat")
         if pending.kind is DeploymentKind.ROLLBACK:
-            row = deploy.rollback(self.database, self.settings, actor=ACTOR, reason=REASON)
+            row = deploy.rollback(self.database, self.settings, actor=person.name, reason=REASON)
         elif pending.adapter is not None:
             row = deploy.promote(
-                self.database, self.settings, pending.adapter, actor=ACTOR, reason=REASON
+                self.database, self.settings, pending.adapter, actor=person.name, reason=REASON
             )
         else:
             raise InvalidInput("choose an adapter to promote")

@@ -11,16 +11,15 @@ from psycopg import Connection
 
 from bot.desk.articles import article_chunks, find_articles, get_article
 from bot.desk.bringing_in import BringingIn
-from bot.desk.door import require_desk
 from bot.desk.knowledge_cards import article_card, article_table, page_line, tried_card
 from bot.desk.markup import PLAIN, status, text
 from bot.desk.uploads import forget_upload
-from bot.door import QUIET, Update, forgiving
 from bot.services import Services
-from bot.web.people import ADMIN, require_admin
+from bot.web.handlers import EVENT, Update, handler
 from core import audit
 from core.audit import Action
 from core.errors import InvalidInput, RatchetError
+from core.people import Permission, Person
 from retrieval.adoption import current_options
 from retrieval.options import Scope
 from retrieval.search import search
@@ -98,56 +97,51 @@ class KnowledgePage:
         self.everything = everything
         self.words.change(  # `input` misses what is pasted
             self.show_found, [self.listed, self.words], listing,
-            **{**QUIET, "trigger_mode": "always_last"},
+            **{**EVENT, "trigger_mode": "always_last"},
         )  # fmt: skip
-        self.back.click(self.show_back, [self.listed], listing, **QUIET)
-        self.next.click(self.show_next, [self.listed], listing, **QUIET)
-        self.table.select(self.open_article, [self.listed], opening, **QUIET)
-        self.close.click(self.close_article, [self.listed], opening, **QUIET)
-        self.delete.click(self.ask_delete, [self.listed], opening, **QUIET)
-        self.no.click(self.keep_article, None, opening, **QUIET)
-        self.yes.click(self.delete_article, [self.listed], everything, **QUIET)
+        self.back.click(self.show_back, [self.listed], listing, **EVENT)
+        self.next.click(self.show_next, [self.listed], listing, **EVENT)
+        self.table.select(self.open_article, [self.listed], opening, **EVENT)
+        self.close.click(self.close_article, [self.listed], opening, **EVENT)
+        self.delete.click(self.ask_delete, [self.listed], opening, **EVENT)
+        self.no.click(self.keep_article, None, opening, **EVENT)
+        self.yes.click(self.delete_article, [self.listed], everything, **EVENT)
         for event in (self.try_it.click, self.question.submit):
-            event(self.try_question, [self.question], [self.tried], **QUIET)
-        self.bringing.timer.tick(self.poll, [self.listed], everything, **QUIET)
+            event(self.try_question, [self.question], [self.tried], **EVENT)
+        self.bringing.timer.tick(self.poll, [self.listed], everything, **EVENT)
 
     def fill(self, desk: gr.Blocks, tab: gr.Tab) -> None:
         """Show the articles when the page opens, and as they are now when the tab is chosen."""
-        desk.load(self.show_articles, [self.listed], self.everything, **QUIET)
-        tab.select(self.show_articles, [self.listed], self.everything, **QUIET)
+        desk.load(self.show_articles, [self.listed], self.everything, **EVENT)
+        tab.select(self.show_articles, [self.listed], self.everything, **EVENT)
 
-    @forgiving
-    def show_articles(self, listed: Listed, request: gr.Request) -> Update:
+    @handler(Permission.EDIT_KNOWLEDGE)
+    def show_articles(self, person: Person, listed: Listed) -> Update:
         """Show the list as it is now, and how far the newest ingest is."""
-        require_desk(request)
         with self.database.connect() as conn:
             return self._list(conn, listed) | self.bringing.standing(conn)
 
-    @forgiving
-    def show_found(self, listed: Listed, words: str, request: gr.Request) -> Update:
+    @handler(Permission.EDIT_KNOWLEDGE)
+    def show_found(self, person: Person, listed: Listed, words: str) -> Update:
         """Show what holds the words typed."""
-        require_desk(request)
         with self.database.connect() as conn:
             return self._list(conn, replace(listed, words=words[:200], page=0))
 
-    @forgiving
-    def show_next(self, listed: Listed, request: gr.Request) -> Update:
+    @handler(Permission.EDIT_KNOWLEDGE)
+    def show_next(self, person: Person, listed: Listed) -> Update:
         """Turn to the next page."""
-        require_desk(request)
         with self.database.connect() as conn:
             return self._list(conn, replace(listed, page=listed.page + 1))
 
-    @forgiving
-    def show_back(self, listed: Listed, request: gr.Request) -> Update:
+    @handler(Permission.EDIT_KNOWLEDGE)
+    def show_back(self, person: Person, listed: Listed) -> Update:
         """Turn a page back."""
-        require_desk(request)
         with self.database.connect() as conn:
             return self._list(conn, replace(listed, page=listed.page - 1))
 
-    @forgiving
-    def open_article(self, listed: Listed, event: gr.EventData, request: gr.Request) -> Update:
+    @handler(Permission.EDIT_KNOWLEDGE)
+    def open_article(self, person: Person, listed: Listed, event: gr.EventData) -> Update:
         """Show the article clicked, as the search has it."""
-        require_desk(request)
         article_id = _article_id(event)
         with self.database.connect() as conn:
             article = get_article(conn, article_id)
@@ -160,19 +154,17 @@ class KnowledgePage:
             self.said: gr.HTML(visible=False),
         }
 
-    @forgiving
-    def close_article(self, listed: Listed, request: gr.Request) -> Update:
+    @handler(Permission.EDIT_KNOWLEDGE)
+    def close_article(self, person: Person, listed: Listed) -> Update:
         """Show the list alone."""
-        require_desk(request)
         return {
             self.listed: replace(listed, article_id=None),
             self.opened: gr.Column(visible=False),
         }
 
-    @forgiving
-    def ask_delete(self, listed: Listed, request: gr.Request) -> Update:
+    @handler(Permission.EDIT_KNOWLEDGE)
+    def ask_delete(self, person: Person, listed: Listed) -> Update:
         """Say what removing the open article does and does not do."""
-        require_desk(request)
         with self.database.connect() as conn:
             article = get_article(conn, _opened(listed))
         return {
@@ -184,20 +176,18 @@ class KnowledgePage:
             ),
         }
 
-    @forgiving
-    def keep_article(self, request: gr.Request) -> Update:
+    @handler(Permission.EDIT_KNOWLEDGE)
+    def keep_article(self, person: Person) -> Update:
         """Take the question back."""
-        require_desk(request)
         return {self.confirm: gr.Column(visible=False)}
 
-    @forgiving
-    def delete_article(self, listed: Listed, request: gr.Request) -> Update:
+    @handler(Permission.EDIT_KNOWLEDGE)
+    def delete_article(self, person: Person, listed: Listed) -> Update:
         """Remove the open article with its passages, and its file if it was uploaded."""
-        require_desk(request)
         with self.database.connect() as conn:
             article = get_article(conn, _opened(listed))
             delete_document(conn, article.collection, article.uri)
-            audit.record(conn, ADMIN, Action.ARTICLE_REMOVED, article.uri)
+            audit.record(conn, person.name, Action.ARTICLE_REMOVED, article.uri)
         forget_upload(self.services.settings, article.uri)
         with self.database.connect() as conn:
             shown = self._list(conn, replace(listed, article_id=None))
@@ -207,10 +197,9 @@ class KnowledgePage:
             self.said: gr.HTML(status(f"Removed “{article.title}”."), visible=True),
         }
 
-    @forgiving
-    def try_question(self, question: str, request: gr.Request) -> Update:
+    @handler(Permission.EDIT_KNOWLEDGE)
+    def try_question(self, person: Person, question: str) -> Update:
         """Search as the chat does, and show what it would not show: why each passage is there."""
-        require_desk(request)
         asked = question.strip()
         if not asked:
             raise InvalidInput("write a question first")
@@ -221,15 +210,15 @@ class KnowledgePage:
         found = search(self.database, self.services.embedder, asked, more, scope)
         return {self.tried: tried_card(asked, found, chat)}
 
-    def poll(self, listed: Listed, request: gr.Request) -> Update:
+    def tell_problem(self, problem: RatchetError, listed: Listed) -> Update:
+        """Say it in a line until a tick goes well: a toast at every tick would bury the page."""
+        return {self.said: gr.HTML(status(str(problem)), visible=True)}
+
+    @handler(Permission.EDIT_KNOWLEDGE, on_problem=tell_problem)
+    def poll(self, person: Person, listed: Listed) -> Update:
         """Show how far the ingest is; with it the list grows."""
-        try:
-            require_admin(request)
-            with self.database.connect() as conn:
-                return self._list(conn, listed) | self.bringing.standing(conn)
-        except RatchetError as exc:
-            # A toast at every tick would bury the page; a line says it until a tick goes well.
-            return {self.said: gr.HTML(status(str(exc)), visible=True)}
+        with self.database.connect() as conn:
+            return self._list(conn, listed) | self.bringing.standing(conn)
 
     def _list(self, conn: Connection[Any], listed: Listed) -> Update:
         found = find_articles(conn, listed.words, listed.page)

@@ -99,7 +99,7 @@ def article_card(article: Article, chunks: Sequence[IndexedChunk]) -> str:
 
 
 def _chunk(chunk: IndexedChunk) -> str:
-    place = " › ".join(chunk.heading_path) or "under the title"
+    place = " > ".join(chunk.heading_path) or "under the title"
     return (
         f'<section class="chunk"><h3>{chunk.position + 1} · {text(place)} · '
         f"{chunk.n_tokens} tokens</h3>{written(chunk.body)}</section>"
@@ -133,8 +133,7 @@ def _first(n_given: int) -> str:
 
 
 def _passage(passage: Passage) -> str:
-    place = f"{passage.title} › {passage.heading}" if passage.heading else passage.title
-    title = text(place)
+    title = text(passage.place)
     if passage.document_id is not None:
         address = f"/documents/{passage.document_id}?chunk={passage.chunk_id}#passage"
         title = f'<a href="{address}" target="_blank">{title}</a>'

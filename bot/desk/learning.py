@@ -11,13 +11,11 @@ import pandas as pd
 from psycopg import Connection
 
 from bot.desk.deploying import Deploying, Offered, Pending
-from bot.desk.door import require_desk
 from bot.desk.learning_cards import adapter_table, deployment_table, live_card, run_card, run_label
 from bot.desk.markup import PLAIN, status
 from bot.desk.standing import fingerprint, load_standing
-from bot.door import QUIET, Update, forgiving
 from bot.services import Services
-from bot.web.people import ADMIN, require_admin
+from bot.web.handlers import EVENT, Update, handler
 from core import audit
 from core.audit import Action
 from core.errors import InvalidInput, RatchetError
@@ -29,7 +27,9 @@ from core.learning import (
     request_run,
     run_steps,
 )
+from core.people import Permission, Person
 from core.types import TrainingRun, TrainingStep
+from training.signals import Caps
 
 POLL_S = 1.5
 
@@ -49,7 +49,7 @@ class LearningPage:
     def __init__(self, services: Services) -> None:
         self.database = services.database
         settings = services.settings
-        self.caps = settings.max_pairs_per_rater, settings.max_pairs_per_address
+        self.caps = Caps.of(settings)
         self._lay_out(services)
         self._wire()
 
@@ -75,39 +75,36 @@ class LearningPage:
             *of_run, self.live, self.said, self.run, self.adapters, self.log,
             *self.deploying.outputs,
         ]  # fmt: skip
-        self.train.click(self.train_now, None, self.outputs, **QUIET)
-        self.run.input(self.show_run, [self.seen, self.run], of_run, **QUIET)
-        self.timer.tick(self.poll, [self.seen], self.outputs, **QUIET)
+        self.train.click(self.train_now, None, self.outputs, **EVENT)
+        self.run.input(self.show_run, [self.seen, self.run], of_run, **EVENT)
+        self.timer.tick(self.poll, [self.seen], self.outputs, **EVENT)
         self.deploying.yes.click(
-            self.carry_out, [self.seen, self.deploying.pending], self.outputs, **QUIET
+            self.carry_out, [self.seen, self.deploying.pending], self.outputs, **EVENT
         )
 
     def fill(self, desk: gr.Blocks) -> None:
         """Show where learning stands when the page opens."""
-        desk.load(self.show_newest, None, self.outputs, **QUIET)
+        desk.load(self.show_newest, None, self.outputs, **EVENT)
 
-    @forgiving
-    def show_newest(self, request: gr.Request) -> Update:
+    @handler(Permission.TRAIN)
+    def show_newest(self, person: Person) -> Update:
         """Show everything, with the newest run chosen."""
-        require_desk(request)
         with self.database.connect() as conn:
             return self._everything(conn, Seen())
 
-    @forgiving
-    def show_run(self, seen: Seen, run_id: str, request: gr.Request) -> Update:
+    @handler(Permission.TRAIN)
+    def show_run(self, person: Person, seen: Seen, run_id: str) -> Update:
         """Show the run chosen in the list."""
-        require_desk(request)
         with self.database.connect() as conn:
             return self._one_run(conn, replace(seen, run_id=_run_id(run_id)))
 
-    @forgiving
-    def train_now(self, request: gr.Request) -> Update:
+    @handler(Permission.TRAIN)
+    def train_now(self, person: Person) -> Update:
         """Queue a run by a row; the trainer finds it there."""
-        require_desk(request)
         with self.database.connect() as conn:
             run = request_run(conn, "button")
             if run:
-                audit.record(conn, ADMIN, Action.TRAINING_REQUESTED, run.id)
+                audit.record(conn, person.name, Action.TRAINING_REQUESTED, run.id)
         said = (
             "Queued. The trainer takes it within a minute; you may leave this page."
             if run
@@ -116,24 +113,23 @@ class LearningPage:
         with self.database.connect() as conn:
             return self._everything(conn, Seen()) | self._say(status(said))
 
-    @forgiving
-    def carry_out(self, seen: Seen, pending: Pending, request: gr.Request) -> Update:
+    @handler(Permission.DEPLOY)
+    def carry_out(self, person: Person, seen: Seen, pending: Pending) -> Update:
         """Switch to what was confirmed, then show the log with the new row."""
-        require_desk(request)
-        said = self.deploying.carry_out(pending)
+        said = self.deploying.carry_out(person, pending)
         with self.database.connect() as conn:
             shown = self._everything(conn, Seen(run_id=seen.run_id))
         return shown | self._say(status(said))
 
-    def poll(self, seen: Seen, request: gr.Request) -> Update:
+    def tell_problem(self, problem: RatchetError, seen: Seen) -> Update:
+        """Say it in a line until a tick goes well: a toast at every tick would bury the page."""
+        return self._say(status(str(problem))) | {self.seen: replace(seen, mark="")}
+
+    @handler(Permission.TRAIN, on_problem=tell_problem)
+    def poll(self, person: Person, seen: Seen) -> Update:
         """Show what changed since the last tick."""
-        try:
-            require_admin(request)
-            with self.database.connect() as conn:
-                return self._changes(conn, seen)
-        except RatchetError as exc:
-            # A toast at every tick would bury the page; a line says it until a tick goes well.
-            return self._say(status(str(exc))) | {self.seen: replace(seen, mark="")}
+        with self.database.connect() as conn:
+            return self._changes(conn, seen)
 
     def _changes(self, conn: Connection[Any], seen: Seen) -> Update:
         if not seen.mark:
@@ -145,13 +141,13 @@ class LearningPage:
 
     def _everything(self, conn: Connection[Any], seen: Seen) -> Update:
         mark = fingerprint(conn)
-        now = load_standing(conn, *self.caps)
+        now = load_standing(conn, self.caps)
         run = _shown_run(conn, seen)
         choices = [(run_label(known), str(known.id)) for known in now.runs]
         offered = Offered.of(now)
         return {
             **self._one_run(conn, Seen(mark, seen.run_id, offered)),
-            self.live: live_card(now.live, now.since, now.n_pairs, now.n_new_pairs),
+            self.live: live_card(now.live, now.since, now.counted),
             self.run: gr.Dropdown(choices, value=str(run.id) if run else None),
             self.adapters: adapter_table(
                 now.adapters, now.gate_passed, now.live, now.before, now.tainted

@@ -9,12 +9,13 @@ from bot.desk import words
 from bot.desk.gate_words import gate_card
 from bot.desk.markup import duration, empty, figure_list, moment, pill, table, text
 from core.types import Adapter, Deployment, GateReport, RunState, TrainingAttempt, TrainingRun
+from training.examples import ExampleCount
 
 ADAPTERS = '<h2 class="desk-h2">Adapters</h2>'
 LOG = '<h2 class="desk-h2">Deployment log</h2>'
 
 
-def live_card(live: str | None, since: datetime | None, n_pairs: int, n_new: int) -> str:
+def live_card(live: str | None, since: datetime | None, counted: ExampleCount) -> str:
     """Return what answers now, since when, and how much there is to learn from."""
     return (
         '<section class="live">'
@@ -22,8 +23,8 @@ def live_card(live: str | None, since: datetime | None, n_pairs: int, n_new: int
             [
                 ("Live now", words.model_name(live)),
                 ("Since", moment(since) if since else "the start"),
-                ("Pairs to learn from", str(n_pairs)),
-                ("New since the last training", str(n_new)),
+                ("Examples to learn from", str(counted.n_examples)),
+                ("New since the last training", str(counted.n_new)),
             ]
         )
         + "</section>"

@@ -9,6 +9,7 @@ from uuid import UUID
 from psycopg import Connection
 
 from core.feedback import ReviewItem, disliked_turns
+from training.signals import AnswerSignals, Caps, load_signals_of
 
 
 @dataclass(frozen=True, slots=True)
@@ -16,6 +17,7 @@ class Place:
     """One step of an admin's walk through the queue."""
 
     item: ReviewItem | None  # None: nothing (more) to show
+    signals: AnswerSignals | None  # what of the item counts for learning
     index: int  # counts from 0
     n_items: int
     n_left: int  # not reviewed yet, whatever the filter shows
@@ -31,7 +33,9 @@ class Shown:
     index: int = 0
 
 
-def find_place(conn: Connection[Any], shown: Shown, *, step: int, include_reviewed: bool) -> Place:
+def find_place(
+    conn: Connection[Any], shown: Shown, caps: Caps, *, step: int, include_reviewed: bool
+) -> Place:
     """
     Return the item `step` places after the one shown, newest dislike first.
 
@@ -46,8 +50,10 @@ def find_place(conn: Connection[Any], shown: Shown, *, step: int, include_review
         index = shown.index + min(step, 0)
     index = max(0, min(index, len(ids) - 1))
     items = disliked_turns(conn, limit=1, offset=index, include_reviewed=include_reviewed)
+    item = items[0] if items else None
     return Place(
-        item=items[0] if items else None,
+        item=item,
+        signals=load_signals_of(conn, item.turn.id, caps) if item else None,
         index=index,
         n_items=len(ids),
         n_left=sum(not reviewed for reviewed in reviewed_by_id.values()),

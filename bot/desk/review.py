@@ -7,20 +7,19 @@ from uuid import UUID
 import gradio as gr
 
 from bot.desk import words
-from bot.desk.door import require_desk
 from bot.desk.markup import PLAIN, status
 from bot.desk.queue import Place, Shown, find_place
 from bot.desk.review_card import queue_line, review_card
-from bot.door import QUIET, Update, forgiving
 from bot.services import Services
-from bot.web.people import ADMIN
+from bot.web.handlers import EVENT, Update, handler
 from core import audit
 from core.audit import Action
 from core.errors import InvalidInput
 from core.feedback import add_correction, decide_correction, record_review
+from core.people import Permission, Person
+from core.text import storable_text
 from core.types import Correction, CorrectionStatus, Verdict
-from retrieval.load import storable_text
-from training.pairs import MAX_ANSWER_CHARS
+from training.signals import MAX_ANSWER_CHARS, Caps
 
 MAX_NOTE_CHARS = 2000
 KEYS_LINE = (
@@ -35,6 +34,7 @@ class ReviewPage:
 
     def __init__(self, services: Services) -> None:
         self.database = services.database
+        self.caps = Caps.of(services.settings)
         self._lay_out()
         self._wire()
 
@@ -104,87 +104,82 @@ class ReviewPage:
             self.verdict,
             self.note,
         ]
-        self.reviewed_too.input(self.show_first, inputs, outputs, **QUIET)
-        self.back.click(self.show_back, inputs, outputs, **QUIET)
-        self.next.click(self.show_next, inputs, outputs, **QUIET)
-        self.approve.click(self.approve_correction, inputs, outputs, **QUIET)
-        self.reject.click(self.reject_correction, inputs, outputs, **QUIET)
-        self.prefer.click(self.save_preferred, [*inputs, self.preferred], outputs, **QUIET)
-        self.save.click(self.save_verdict, [*inputs, self.verdict, self.note], outputs, **QUIET)
+        self.reviewed_too.input(self.show_first, inputs, outputs, **EVENT)
+        self.back.click(self.show_back, inputs, outputs, **EVENT)
+        self.next.click(self.show_next, inputs, outputs, **EVENT)
+        self.approve.click(self.approve_correction, inputs, outputs, **EVENT)
+        self.reject.click(self.reject_correction, inputs, outputs, **EVENT)
+        self.prefer.click(self.save_preferred, [*inputs, self.preferred], outputs, **EVENT)
+        self.save.click(self.save_verdict, [*inputs, self.verdict, self.note], outputs, **EVENT)
         self.inputs, self.outputs = inputs, outputs
 
     def fill(self, desk: gr.Blocks) -> None:
         """Show the newest answer when the page opens."""
-        desk.load(self.show_first, self.inputs, self.outputs, **QUIET)
+        desk.load(self.show_first, self.inputs, self.outputs, **EVENT)
 
-    @forgiving
-    def show_first(self, shown: Shown, reviewed_too: bool, request: gr.Request) -> Update:
+    @handler(Permission.REVIEW)
+    def show_first(self, person: Person, shown: Shown, reviewed_too: bool) -> Update:
         """Show the newest answer to review, or the newest of all."""
-        require_desk(request)
         return self._fresh(Shown(), reviewed_too, step=0, said="")
 
-    @forgiving
-    def show_next(self, shown: Shown, reviewed_too: bool, request: gr.Request) -> Update:
+    @handler(Permission.REVIEW)
+    def show_next(self, person: Person, shown: Shown, reviewed_too: bool) -> Update:
         """Go one place down the queue."""
-        require_desk(request)
         return self._fresh(shown, reviewed_too, step=1, said="")
 
-    @forgiving
-    def show_back(self, shown: Shown, reviewed_too: bool, request: gr.Request) -> Update:
+    @handler(Permission.REVIEW)
+    def show_back(self, person: Person, shown: Shown, reviewed_too: bool) -> Update:
         """Go one place up the queue."""
-        require_desk(request)
         return self._fresh(shown, reviewed_too, step=-1, said="")
 
-    @forgiving
-    def approve_correction(self, shown: Shown, reviewed_too: bool, request: gr.Request) -> Update:
+    @handler(Permission.REVIEW)
+    def approve_correction(self, person: Person, shown: Shown, reviewed_too: bool) -> Update:
         """Let the next training learn from the correction shown."""
-        require_desk(request)
-        self._decide(shown, CorrectionStatus.APPROVED, Action.CORRECTION_APPROVED)
+        self._decide(person, shown, CorrectionStatus.APPROVED, Action.CORRECTION_APPROVED)
         return self._same(shown, reviewed_too, "Approved. The next training learns from it.")
 
-    @forgiving
-    def reject_correction(self, shown: Shown, reviewed_too: bool, request: gr.Request) -> Update:
+    @handler(Permission.REVIEW)
+    def reject_correction(self, person: Person, shown: Shown, reviewed_too: bool) -> Update:
         """Keep the correction shown out of training."""
-        require_desk(request)
-        self._decide(shown, CorrectionStatus.REJECTED, Action.CORRECTION_REJECTED)
+        self._decide(person, shown, CorrectionStatus.REJECTED, Action.CORRECTION_REJECTED)
         return self._same(shown, reviewed_too, "Rejected. No training will learn from it.")
 
-    @forgiving
+    @handler(Permission.REVIEW)
     def save_preferred(
-        self, shown: Shown, reviewed_too: bool, preferred: str, request: gr.Request
+        self, person: Person, shown: Shown, reviewed_too: bool, preferred: str
     ) -> Update:
         """Store the admin's own answer; as the newest approved correction it is the one learned."""
-        admin_id = require_desk(request)
         turn_id = _shown_turn(shown)
         body = _written(preferred, MAX_ANSWER_CHARS, "the preferred answer")
         if not body:
             raise InvalidInput("the preferred answer is empty; write what should be said")
         with self.database.connect() as conn:
-            add_correction(conn, turn_id, admin_id, body, by_admin=True)
-            audit.record(conn, ADMIN, Action.ANSWER_PREFERRED, turn_id)
+            add_correction(conn, turn_id, person.id, body, by_admin=True)
+            audit.record(conn, person.name, Action.ANSWER_PREFERRED, turn_id)
         return self._same(shown, reviewed_too, "Saved. The next training learns from your answer.")
 
-    @forgiving
+    @handler(Permission.REVIEW)
     def save_verdict(
-        self, shown: Shown, reviewed_too: bool, verdict: str | None, note: str, request: gr.Request
+        self, person: Person, shown: Shown, reviewed_too: bool, verdict: str | None, note: str
     ) -> Update:
         """Store what was at fault and go on to the next answer."""
-        admin_id = require_desk(request)
         turn_id = _shown_turn(shown)
         found = _verdict(verdict)
         kept = _written(note, MAX_NOTE_CHARS, "the note")
         with self.database.connect() as conn:
-            record_review(conn, turn_id, found, kept, admin_id)
-            audit.record(conn, ADMIN, Action.ANSWER_REVIEWED, turn_id, verdict=found.value)
+            record_review(conn, turn_id, found, kept, person.id)
+            audit.record(conn, person.name, Action.ANSWER_REVIEWED, turn_id, verdict=found.value)
         step = 1 if reviewed_too else 0  # else it left the queue and the next moved up
         return self._fresh(shown, reviewed_too, step, f"Saved: {words.VERDICTS[found].lower()}.")
 
-    def _decide(self, shown: Shown, status: CorrectionStatus, action: Action) -> None:
+    def _decide(
+        self, person: Person, shown: Shown, status: CorrectionStatus, action: Action
+    ) -> None:
         if shown.correction_id is None:
             raise InvalidInput("this answer has no customer's correction to decide on")
         with self.database.connect() as conn:
             decide_correction(conn, shown.correction_id, status)
-            audit.record(conn, ADMIN, action, shown.correction_id)
+            audit.record(conn, person.name, action, shown.correction_id)
 
     def _same(self, shown: Shown, reviewed_too: bool, said: str) -> Update:
         """Show the same answer again; what is being written beside it stays."""
@@ -199,7 +194,7 @@ class ReviewPage:
 
     def _place(self, shown: Shown, reviewed_too: bool, step: int) -> Place:
         with self.database.connect() as conn:
-            return find_place(conn, shown, step=step, include_reviewed=reviewed_too)
+            return find_place(conn, shown, self.caps, step=step, include_reviewed=reviewed_too)
 
     def _view(self, place: Place, said: str) -> Update:
         correction = _customers_correction(place)

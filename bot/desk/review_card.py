@@ -2,17 +2,13 @@
 
 from __future__ import annotations
 
-import re
-from uuid import UUID
-
 from bot.desk import words
 from bot.desk.markup import empty, figure_list, milliseconds, moment, pill, text, written
 from bot.desk.queue import Place
+from core.citations import cited_numbers
 from core.feedback import ReviewItem
 from core.types import Correction, Feedback, Passage, Turn, TurnStatus
-from training.pairs import MAX_ANSWER_CHARS, counting_correction
-
-CITATION = re.compile(r"\[(\d+)\]")
+from training.signals import Signal
 
 
 def queue_line(place: Place) -> str:
@@ -35,7 +31,7 @@ def review_card(place: Place) -> str:
         + _talk(item.turn)
         + _answer(item)
         + "".join(_dislike(feedback) for feedback in item.dislikes)
-        + _corrections(item)
+        + "".join(map(_correction, place.signals.corrections if place.signals else ()))
         + _passages(item)
         + _measurements(item.turn)
         + "</article>"
@@ -54,16 +50,6 @@ def _nothing_to_show(place: Place) -> str:
         "When a customer presses thumbs-down in the chat, the answer appears here with the "
         "question, the passages the model saw, and what the customer says it should have said.",
     )
-
-
-def cited_ranks(answer: str) -> set[int]:
-    """
-    Return the numbers of the passages that an answer cites.
-
-    >>> sorted(cited_ranks("Thirty days [2], in store too [1][2]."))
-    [1, 2]
-    """
-    return {int(number) for number in CITATION.findall(answer)}
 
 
 def _talk(turn: Turn) -> str:
@@ -110,46 +96,15 @@ def _dislike(feedback: Feedback) -> str:
     )
 
 
-def _corrections(item: ReviewItem) -> str:
-    learned_from, newest = learned_correction(item), _newest(item)
-    return "".join(
-        _correction(
-            c,
-            c is learned_from,
-            is_replaced=c is not newest[c.author_id],
-            is_ejected=c.author_id in item.ejected,
-        )
-        for c in item.corrections
-    )
-
-
-def _newest(item: ReviewItem) -> dict[UUID, Correction]:
-    """Return each author's newest correction; it replaces the older ones."""
-    newest: dict[UUID, Correction] = {}
-    for correction in item.corrections:  # newest first
-        newest.setdefault(correction.author_id, correction)
-    return newest
-
-
-def learned_correction(item: ReviewItem) -> Correction | None:
-    """Return the correction that the next training takes, by the rules of `training.pairs`."""
-    newest = (c for c in _newest(item).values() if c.author_id not in item.ejected)
-    counting = counting_correction(newest)
-    return counting if counting and len(counting.body) <= MAX_ANSWER_CHARS else None
-
-
-def _correction(
-    correction: Correction, is_learned_from: bool, *, is_replaced: bool, is_ejected: bool
-) -> str:
-    label, tone = words.CORRECTION_STATES[correction.status]
-    if is_replaced:
-        label, tone = "Replaced by a newer one", "plain"
+def _correction(signal: Signal[Correction]) -> str:
+    correction = signal.said
     author = "Your preferred answer" if correction.by_admin else "The customer’s correction"
-    marks = pill(label, tone) + (pill("learned from", "good") if is_learned_from else "")
-    if is_ejected:
-        marks += pill("ejected: not learned from", "bad")
-    if len(correction.body) > MAX_ANSWER_CHARS:
-        marks += pill("too long to learn from; write a shorter one", "bad")
+    label, tone = words.CORRECTION_STATES[correction.status]
+    marks = pill(label, tone) + (
+        pill(f"not learned from: {signal.why_not}")
+        if signal.why_not
+        else pill("learned from", "good")
+    )
     rater = "" if correction.by_admin else f'<p class="faint">Rater {correction.author_id}</p>'
     return (
         f'<section class="correction"><h3>{author} {marks}</h3>{written(correction.body)}{rater}'
@@ -164,13 +119,12 @@ def _passages(item: ReviewItem) -> str:
             '<p class="faint">The search found nothing relevant; the model saw no passage.</p>'
             "</section>"
         )
-    cited = cited_ranks(item.turn.answer)
+    cited = cited_numbers(item.turn.answer, {passage.rank for passage in item.passages})
     shown = "".join(_passage(item.turn, p, p.rank in cited) for p in item.passages)
     return f'<section class="passages"><h3>Passages the model saw</h3>{shown}</section>'
 
 
 def _passage(turn: Turn, passage: Passage, is_cited: bool) -> str:
-    where = f"{passage.title} › {passage.heading}" if passage.heading else passage.title
     mark = pill("cited", "good") if is_cited else pill("not cited")
     found_by = [
         f"score {passage.score:.3f}",
@@ -180,7 +134,7 @@ def _passage(turn: Turn, passage: Passage, is_cited: bool) -> str:
     ]
     return (
         f"<details{' open' if is_cited else ''}><summary>"
-        f"<b>[{passage.rank}]</b> {text(where)} {mark}"
+        f"<b>[{passage.rank}]</b> {text(passage.place)} {mark}"
         f"<small>{text(' · '.join(found_by))}</small></summary>"
         f'{written(passage.body)}<p class="faint">'
         f'<a href="/turns/{turn.id}/passages/{passage.rank}" target="_blank">In its article</a>'

@@ -10,7 +10,6 @@ import gradio as gr
 from psycopg import Connection
 
 from bot.desk.articles import articles_by_uri, questions_asked
-from bot.desk.door import require_desk
 from bot.desk.jobs import POLL_S, get_job, is_open, newest_jobs
 from bot.desk.markup import PLAIN, status, text
 from bot.desk.search_quality_cards import (
@@ -19,12 +18,12 @@ from bot.desk.search_quality_cards import (
     history_table,
     miss_list,
 )
-from bot.door import QUIET, Update, forgiving
 from bot.services import Services
-from bot.web.people import ADMIN, require_admin
+from bot.web.handlers import EVENT, Update, handler
 from core import audit
 from core.audit import Action
 from core.errors import InvalidInput, RatchetError
+from core.people import Permission, Person
 from retrieval.adoption import adopt, can_adopt, current_options, return_to_settings
 from retrieval.jobs import request_job
 from retrieval.options import SearchOptions, in_words, parse_figures
@@ -80,63 +79,58 @@ class SearchQualityPage:
             self.misses, self.history,
         ]  # fmt: skip
         self.evaluate.click(
-            self.request_evaluation, [self.questions, self.against], self.outputs, **QUIET
+            self.request_evaluation, [self.questions, self.against], self.outputs, **EVENT
         )
-        self.chosen.input(self.show_chosen, [self.chosen], self.outputs, **QUIET)
-        self.adopt.click(self.adopt_settings, [self.chosen], self.outputs, **QUIET)
-        self.back.click(self.return_to_settings, [self.chosen], self.outputs, **QUIET)
-        self.timer.tick(self.poll, [self.chosen], self.outputs, **QUIET)
+        self.chosen.input(self.show_chosen, [self.chosen], self.outputs, **EVENT)
+        self.adopt.click(self.adopt_settings, [self.chosen], self.outputs, **EVENT)
+        self.back.click(self.return_to_settings, [self.chosen], self.outputs, **EVENT)
+        self.timer.tick(self.poll, [self.chosen], self.outputs, **EVENT)
 
     def fill(self, desk: gr.Blocks, tab: gr.Tab) -> None:
         """Show the newest evaluation when the page opens and when the tab is chosen."""
-        desk.load(self.show_newest, None, self.outputs, **QUIET)
-        tab.select(self.show_newest, None, self.outputs, **QUIET)
+        desk.load(self.show_newest, None, self.outputs, **EVENT)
+        tab.select(self.show_newest, None, self.outputs, **EVENT)
 
-    @forgiving
-    def show_newest(self, request: gr.Request) -> Update:
+    @handler(Permission.EVALUATE)
+    def show_newest(self, person: Person) -> Update:
         """Show the newest evaluation."""
-        require_desk(request)
         with self.database.connect() as conn:
             return self._standing(conn, None)
 
-    @forgiving
-    def show_chosen(self, chosen: str | None, request: gr.Request) -> Update:
+    @handler(Permission.EVALUATE)
+    def show_chosen(self, person: Person, chosen: str | None) -> Update:
         """Show the evaluation chosen in the list."""
-        require_desk(request)
         with self.database.connect() as conn:
             return self._standing(conn, _job_id(chosen))
 
-    @forgiving
-    def request_evaluation(self, questions: str, against: str, request: gr.Request) -> Update:
+    @handler(Permission.EVALUATE)
+    def request_evaluation(self, person: Person, questions: str, against: str) -> Update:
         """Queue an evaluation by a row, unless the very same waits or works already."""
-        require_desk(request)
         with self.database.connect() as conn:
             in_use = current_options(conn, self.settings)
             wanted = {"queries": self._queries(questions)} | _other_settings(against, in_use)
             jobs = newest_jobs(conn, "evaluate", N_SHOWN)
             if not any(is_open(job) and job.request == wanted for job in jobs):
                 job = request_job(conn, "evaluate", wanted)
-                audit.record(conn, ADMIN, Action.EVALUATION_REQUESTED, job.id)
+                audit.record(conn, person.name, Action.EVALUATION_REQUESTED, job.id)
         with self.database.connect() as conn:
             return self._standing(conn, None)
 
-    @forgiving
-    def adopt_settings(self, chosen: str | None, request: gr.Request) -> Update:
+    @handler(Permission.DEPLOY)
+    def adopt_settings(self, person: Person, chosen: str | None) -> Update:
         """Let the chat search as the settings that won the evaluation shown."""
-        require_desk(request)
         if (job_id := _job_id(chosen)) is None:
             raise InvalidInput("choose an evaluation from the list")
         with self.database.connect() as conn:
             result = get_job(conn, job_id).result or {}
-            adopt(conn, self.settings, job_id, result, actor=ADMIN)
+            adopt(conn, self.settings, job_id, result, actor=person.name)
             return self._standing(conn, job_id)
 
-    @forgiving
-    def return_to_settings(self, chosen: str | None, request: gr.Request) -> Update:
+    @handler(Permission.DEPLOY)
+    def return_to_settings(self, person: Person, chosen: str | None) -> Update:
         """Let the chat search as the settings say again."""
-        require_desk(request)
         with self.database.connect() as conn:
-            return_to_settings(conn, self.settings, actor=ADMIN)
+            return_to_settings(conn, self.settings, actor=person.name)
             return self._standing(conn, _job_id(chosen))
 
     def _queries(self, questions: str) -> Any:
@@ -147,15 +141,15 @@ class SearchQualityPage:
             raise InvalidInput(f"there is no {golden}; write golden questions first")
         return str(golden)
 
-    def poll(self, chosen: str | None, request: gr.Request) -> Update:
+    def tell_problem(self, problem: RatchetError, chosen: str | None) -> Update:
+        """Say it in a line until a tick goes well: a toast at every tick would bury the page."""
+        return {self.said: gr.HTML(status(str(problem)), visible=True)}
+
+    @handler(Permission.EVALUATE, on_problem=tell_problem)
+    def poll(self, person: Person, chosen: str | None) -> Update:
         """Show how far the evaluation is, and its figures when they are there."""
-        try:
-            require_admin(request)
-            with self.database.connect() as conn:
-                return self._standing(conn, _job_id(chosen))
-        except RatchetError as exc:
-            # A toast at every tick would bury the page; a line says it until a tick goes well.
-            return {self.said: gr.HTML(status(str(exc)), visible=True)}
+        with self.database.connect() as conn:
+            return self._standing(conn, _job_id(chosen))
 
     def _standing(self, conn: Connection[Any], chosen: UUID | None) -> Update:
         jobs = newest_jobs(conn, "evaluate", N_SHOWN)

@@ -5,7 +5,6 @@ from __future__ import annotations
 from dataclasses import dataclass
 from datetime import datetime
 from typing import Any
-from uuid import UUID
 
 from psycopg import Connection
 
@@ -15,13 +14,12 @@ from core.learning import (
     list_deployments,
     list_runs,
     live_adapter,
-    newest_dataset,
     previous_live,
-    raw_feedback,
     tainted_adapters,
 )
 from core.types import Adapter, Deployment, TrainingRun
-from training.pairs import build_pairs
+from training.examples import ExampleCount, count_examples
+from training.signals import Caps
 
 N_SHOWN = 20  # of runs, adapters and deployments each
 
@@ -33,8 +31,7 @@ class Standing:
     live: str | None
     before: str | None  # what a rollback would bring back
     since: datetime | None  # None: nothing was ever deployed
-    n_pairs: int
-    n_new_pairs: int  # not in the newest dataset
+    counted: ExampleCount
     runs: list[TrainingRun]
     adapters: list[Adapter]
     gate_passed: dict[str, bool]  # by adapter name
@@ -42,19 +39,15 @@ class Standing:
     deployments: list[Deployment]
 
 
-def load_standing(
-    conn: Connection[Any], max_pairs_per_rater: int, max_pairs_per_address: int
-) -> Standing:
+def load_standing(conn: Connection[Any], caps: Caps) -> Standing:
     """Return all that the page shows besides one run's own figures."""
     deployments = list_deployments(conn, N_SHOWN)
     adapters = list_adapters(conn, N_SHOWN)
-    n_pairs, n_new_pairs = _count_pairs(conn, max_pairs_per_rater, max_pairs_per_address)
     return Standing(
         live=live_adapter(conn),
         before=previous_live(conn),
         since=deployments[0].created_at if deployments else None,
-        n_pairs=n_pairs,
-        n_new_pairs=n_new_pairs,
+        counted=count_examples(conn, caps),
         runs=list_runs(conn, N_SHOWN),
         adapters=adapters,
         gate_passed=_gate_passed(conn, adapters),
@@ -81,15 +74,6 @@ def fingerprint(conn: Connection[Any]) -> str:
     row = conn.execute(sql).fetchone()
     assert row is not None  # a SELECT without FROM yields one row
     return str(row[0])
-
-
-def _count_pairs(
-    conn: Connection[Any], max_pairs_per_rater: int, max_pairs_per_address: int
-) -> tuple[int, int]:
-    pairs = build_pairs(raw_feedback(conn), max_pairs_per_rater, max_pairs_per_address)
-    newest = newest_dataset(conn)
-    known: set[UUID] = {UUID(pair["id"]) for pair in newest[1]["pairs"]} if newest else set()
-    return len(pairs), sum(pair.id not in known for pair in pairs)
 
 
 def _gate_passed(conn: Connection[Any], adapters: list[Adapter]) -> dict[str, bool]:

@@ -32,7 +32,7 @@ CORRECTION_STATES: dict[CorrectionStatus, tuple[str, str]] = {
 
 RUN_STATES: dict[RunState, tuple[str, str]] = {
     RunState.QUEUED: ("Waiting for the trainer", "busy"),
-    RunState.FREEZING: ("Collecting pairs", "busy"),
+    RunState.FREEZING: ("Collecting examples", "busy"),
     RunState.FITTING: ("Training", "busy"),
     RunState.GATING: ("Comparing with the live model", "busy"),
     RunState.DEPLOYING: ("Going live", "busy"),

@@ -13,6 +13,7 @@ from typing import Any, NoReturn
 
 import gradio as gr
 
+from bot.web.handlers import permission_of
 from core.errors import InvalidInput
 
 SESSION_HASH = re.compile(r"[a-z0-9]{1,40}")
@@ -44,6 +45,8 @@ class CallTable:
 
     def _function(self, blocks: gr.Blocks, function: Any) -> Function:
         name = function_name(function.fn)
+        if permission_of(function.fn) is None:
+            raise TypeError(f"{name} names no permission, so no call may reach it")
         checks = tuple(self._input(name, component) for component in function.inputs)
         return Function(checks, _event_check({event for _, event in function.targets}))
 
@@ -109,7 +112,7 @@ class CallTable:
 
 def function_name(function: Callable[..., Any]) -> str:
     """Return class and method of a page's function: `Sidebar.choose`."""
-    return function.__qualname__.replace(".wire.<locals>", "")
+    return function.__qualname__
 
 
 def bound_hash(given: Any, visitor: str, secret: str) -> str:

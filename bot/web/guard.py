@@ -17,7 +17,7 @@ from bot.web.calls import CallTable, bound_hash
 from bot.web.limits import Meter
 from bot.web.listeners import Listeners
 from bot.web.origins import comes_from_stranger, is_known_host
-from bot.web.people import DESK_KEY, address_of, ensure_visitor, look_up_session
+from bot.web.people import DESK_KEY, address_of, ensure_visitor, identify, look_up_session
 from bot.web.policy import DESK, Route, Who
 from bot.web.problems import SignInNeeded, answer_problem
 from bot.web.windows import Windows
@@ -61,6 +61,7 @@ class Guard:
         secret: str,  # binds what a browser chooses to its visitor
         password_mark: str,
         company: str,
+        audiences: tuple[str, ...],  # whose articles its people may read
         trusts_proxy: bool,
     ) -> None:
         self.app = app
@@ -68,6 +69,7 @@ class Guard:
         self.calls, self.windows = calls, windows
         self.origins, self.hosts = origins, hosts
         self.secret, self.mark, self.company = secret, password_mark, company
+        self.audiences = audiences
         self.proxy_is_clear = trusts_proxy
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
@@ -118,13 +120,16 @@ class Guard:
         was_known = "visitor" in request.session
         if not is_asset:
             ensure_visitor(request.session)
+        session = None
         if DESK_KEY in request.session and (route.who is Who.ADMIN or not is_asset):
-            request.scope["ratchet.desk_session"] = await asyncio.to_thread(
+            session = await asyncio.to_thread(
                 look_up_session, self.database, request.session, self.mark
             )
+        if "visitor" in request.session:
+            identify(request, session, self.audiences)
         if route.who is Who.VISITOR and not was_known:
             raise NotAllowed("your browser sent no cookie; allow cookies and reload the page")
-        if route.who is Who.ADMIN and request.scope.get("ratchet.desk_session") is None:
+        if route.who is Who.ADMIN and session is None:
             raise SignInNeeded("sign in at /desk/login")
         return route
 

@@ -18,7 +18,6 @@ from bot.web.people import (
     DESK_KEY,
     address_of,
     desk_session,
-    is_admin,
     password_mark,
 )
 from bot.web.policy import SIGN_IN
@@ -37,7 +36,7 @@ def login_routes(services: Services) -> APIRouter:
 
     @routes.get(SIGN_IN)
     def show_form(request: Request) -> Response:
-        if is_admin(request):
+        if desk_session(request):
             return RedirectResponse(DESK_PATH, status_code=303)
         return _form(services.company, "", 200)
 

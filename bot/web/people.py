@@ -1,4 +1,4 @@
-"""Who is asking: a visitor by the signed cookie, an admin by an open session of the desk."""
+"""Who sends a request: a visitor by the signed cookie, an admin by an open session of the desk."""
 
 from __future__ import annotations
 
@@ -12,6 +12,7 @@ from starlette.requests import HTTPConnection
 
 from core.db import Database
 from core.errors import NotAllowed
+from core.people import Person, Role
 from core.sessions import DeskSession, find_session
 from core.settings import Settings
 
@@ -19,6 +20,7 @@ VISITOR_COOKIE_S = 365 * 24 * 3600
 ADMIN_SESSION_S = 12 * 3600
 ADMIN = "admin"  # the one person of the desk, until people have accounts
 DESK_KEY = "desk"  # in the signed cookie: the id of the desk's session
+PERSON_KEY, SESSION_KEY = "ratchet.person", "ratchet.desk_session"  # in a request's scope
 
 Cookie = MutableMapping[str, Any]
 
@@ -29,17 +31,30 @@ def ensure_visitor(cookie: Cookie) -> None:
         cookie["visitor"] = str(uuid4())
 
 
-def visitor_id(request: gr.Request | HTTPConnection) -> UUID:
+def identify(
+    request: HTTPConnection, session: DeskSession | None, audiences: tuple[str, ...]
+) -> None:
+    """Note in a request's scope who sends it; `session` is their open sign-in, if any."""
+    request.scope[SESSION_KEY] = session
+    request.scope[PERSON_KEY] = Person(
+        id=UUID(request.session["visitor"]),
+        name=session.person if session else "visitor",
+        roles=frozenset({Role.ADMIN if session else Role.VISITOR}),
+        audiences=audiences,
+    )
+
+
+def person_of(request: gr.Request | HTTPConnection) -> Person:
     """
-    Return the asker's id from the signed cookie.
+    Return who sends a request, as the guard found out.
 
     Raises:
-        NotAllowed: The browser sent none.
+        NotAllowed: The browser sent no cookie.
     """
-    try:
-        return UUID(str(_scope(request)["session"]["visitor"]))
-    except (KeyError, ValueError) as exc:
-        raise NotAllowed("your browser sent no cookie; allow cookies and reload the page") from exc
+    person: Person | None = _scope(request).get(PERSON_KEY)
+    if person is None:
+        raise NotAllowed("your browser sent no cookie; allow cookies and reload the page")
+    return person
 
 
 def address_of(request: gr.Request | HTTPConnection) -> str:
@@ -48,26 +63,9 @@ def address_of(request: gr.Request | HTTPConnection) -> str:
     return str(client[0]) if client else ""
 
 
-def is_admin(request: gr.Request | HTTPConnection) -> bool:
-    """Whether the guard found an open session of the desk behind this very request."""
-    return _scope(request).get("ratchet.desk_session") is not None
-
-
-def require_admin(request: gr.Request | HTTPConnection) -> UUID:
-    """
-    Return the admin's visitor id.
-
-    Raises:
-        NotAllowed: Nobody is signed in in this browser, it was too long ago, or it was ended.
-    """
-    if not is_admin(request):
-        raise NotAllowed("please sign in again at /desk/login")
-    return visitor_id(request)
-
-
 def desk_session(request: HTTPConnection) -> DeskSession | None:
-    """Return the open session that the guard found, if any."""
-    found: DeskSession | None = request.scope.get("ratchet.desk_session")
+    """Return the open sign-in that the guard found, if any."""
+    found: DeskSession | None = request.scope.get(SESSION_KEY)
     return found
 
 

@@ -1,8 +1,9 @@
 """
-The written policy: who may use which route of the app and which function of its pages.
+The written policy: who may use which route of the app.
 
-The guard lets nothing else through. tests/attack/test_policy.py walks the app's real routes and
-functions and fails when one has no line here.
+The guard lets nothing else through. What a function of the pages needs stands at the function
+(see `bot.web.handlers`). tests/attack/test_policy.py walks the app's real routes and functions and
+fails when a route has no line here.
 """
 
 from __future__ import annotations
@@ -105,39 +106,6 @@ CLOSED = (
     "/gradio_api/vibe-edit", "/gradio_api/vibe-edit/", "/gradio_api/vibe-starter-queries",
     "/gradio_api/vibe-starter-queries/",
 )  # fmt: skip
-
-# The functions behind the pages' events, by the name of the class and the method. Each asks
-# again who is calling; the guard knows beforehand which values each may be given.
-CHAT_FUNCTIONS = frozenset(
-    {
-        "ChatPage.arrive", "ChatPage.leave_edit_mode", "ChatPage.send", "ChatPage.send_again",
-        "ChatPage.send_suggested", "ChatPage.start_edit", "ChatPage.stop",
-        "FeedbackPanel.closed", "FeedbackPanel.rate_answer", "FeedbackPanel.save_details",
-        "Sidebar.ask_delete", "Sidebar.ask_title", "Sidebar.choose", "Sidebar.delete",
-        "Sidebar.keep_it", "Sidebar.save_title", "Sidebar.start_new",
-    }
-)  # fmt: skip
-DESK_FUNCTIONS = frozenset(
-    {
-        "BringingIn.ingest_files", "BringingIn.ingest_folder", "BringingIn.ingest_site",
-        "Deploying.ask_promote", "Deploying.ask_rollback", "Deploying.cancel",
-        "KnowledgePage.ask_delete", "KnowledgePage.close_article", "KnowledgePage.delete_article",
-        "KnowledgePage.keep_article", "KnowledgePage.open_article", "KnowledgePage.poll",
-        "KnowledgePage.show_articles", "KnowledgePage.show_back", "KnowledgePage.show_found",
-        "KnowledgePage.show_next", "KnowledgePage.try_question", "LearningPage.carry_out",
-        "LearningPage.poll", "LearningPage.show_newest", "LearningPage.show_run",
-        "LearningPage.train_now", "ReviewPage.approve_correction", "ReviewPage.reject_correction",
-        "ReviewPage.save_preferred", "ReviewPage.save_verdict", "ReviewPage.show_back",
-        "ReviewPage.show_first", "ReviewPage.show_next", "SearchQualityPage.adopt_settings",
-        "SearchQualityPage.poll", "SearchQualityPage.request_evaluation",
-        "SearchQualityPage.return_to_settings", "SearchQualityPage.show_chosen",
-        "SearchQualityPage.show_newest",
-    }
-)  # fmt: skip
-FUNCTIONS: dict[str, tuple[Who, frozenset[str]]] = {
-    CHAT: (Who.VISITOR, CHAT_FUNCTIONS),
-    DESK: (Who.ADMIN, DESK_FUNCTIONS),
-}
 
 
 def find_route(method: str, path: str) -> Route | None:

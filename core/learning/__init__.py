@@ -16,6 +16,7 @@ from core.learning.adapters import (
     previous_live,
 )
 from core.learning.attempts import list_attempts
+from core.learning.datasets import insert_dataset, newest_dataset_ids
 from core.learning.ejections import (
     answer_ejections,
     clean_adapters_newest_live_first,
@@ -37,15 +38,10 @@ from core.learning.runs import (
     request_run,
     run_steps,
 )
-from core.learning.signals import (
-    FeedbackRow,
-    insert_dataset,
-    newest_dataset,
-    raw_feedback,
-)
+from core.learning.signals import AnswerFeedback, load_feedback, load_prompts
 
 __all__ = [
-    "FeedbackRow",
+    "AnswerFeedback",
     "adapter_names",
     "adapters_on_trial",
     "advance_run",
@@ -69,12 +65,13 @@ __all__ = [
     "list_deployments",
     "list_runs",
     "live_adapter",
+    "load_feedback",
+    "load_prompts",
     "lock_deployments",
-    "newest_dataset",
+    "newest_dataset_ids",
     "next_adapter_name",
     "note_progress",
     "previous_live",
-    "raw_feedback",
     "record_step",
     "renew_lease",
     "request_run",

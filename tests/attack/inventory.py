@@ -8,6 +8,7 @@ from starlette.routing import Mount
 
 from bot.app import create_app
 from bot.web.calls import function_name
+from bot.web.handlers import permission_of
 from core.settings import Settings
 
 
@@ -35,6 +36,7 @@ def main(home, dsn):
             page: {
                 function_name(function.fn): {
                     "number": number,
+                    "permission": permission_of(function.fn),
                     "inputs": [type(each).__name__ for each in function.inputs],
                     "events": sorted({event for _, event in function.targets}),
                 }

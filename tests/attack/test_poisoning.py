@@ -28,9 +28,11 @@ from tests.builders import ADMIN, make_turn
 from training import deploy, pipeline, registry, schedule
 from training.dataset import freeze
 from training.eject import eject
-from training.pairs import build_pairs
+from training.examples import ExampleCount, count_examples, load_examples
+from training.signals import Caps, load_signals
 
 MALLORY = uuid4()
+CAPS = Caps(per_rater=50, per_address=200)
 
 
 @pytest.fixture
@@ -69,8 +71,7 @@ def make_adapter(conn, settings, tmp_path, *, live=True):
 
 def learn(conn, settings, tmp_path, run):
     """Do what an attempt at a run does up to the gate."""
-    pairs = build_pairs(learning.raw_feedback(conn), 50, 200)
-    frozen = freeze(pairs, uuid4(), settings.datasets, settings.model)
+    frozen = freeze(load_examples(conn, CAPS), uuid4(), settings.datasets, settings.model)
     learning.insert_dataset(
         conn,
         frozen.id,
@@ -84,6 +85,12 @@ def learn(conn, settings, tmp_path, run):
     learning.advance_run(conn, run.id, token, RunState.GATING, dataset_id=frozen.id)
     folder = write_adapter(tmp_path / str(run.id))
     return registry.register(conn, settings, folder, run.id).name
+
+
+def count(database):
+    """How much there is to learn from."""
+    with database.connect() as conn:
+        return count_examples(conn, CAPS)
 
 
 # Unreviewed ----------------------------------------------------------------------------------
@@ -100,12 +107,12 @@ def test_sixty_corrections_from_sixty_cookies_train_nothing(database, settings):
     with database.connect() as conn:
         run_id = learning.request_run(conn, "command").id
 
-    assert (0, 0) == schedule.count_pairs(database, settings)
+    assert ExampleCount(0, 0) == count(database)
     assert RunState.REJECTED is pipeline.retrain(database, settings, run_id)
     with database.connect() as conn:
         [reason] = learning.get_run(conn, run_id).reasons
         assert learning.live_adapter(conn) is None
-    assert "too few preference pairs: 0" in reason
+    assert "too few examples to learn from: 0" in reason
 
 
 def test_thumbs_on_regenerated_answers_train_nothing(database, settings):
@@ -125,7 +132,7 @@ def test_thumbs_on_regenerated_answers_train_nothing(database, settings):
         rate(database, visitor_id, bad.id, Rating.UP)
         rate(database, visitor_id, good.id, Rating.DOWN)
 
-    assert (0, 0) == schedule.count_pairs(database, settings)
+    assert ExampleCount(0, 0) == count(database)
 
 
 def test_a_text_changed_after_its_approval_waits_for_a_new_one(database, settings):
@@ -137,7 +144,7 @@ def test_a_text_changed_after_its_approval_waits_for_a_new_one(database, setting
         feedback.decide_correction(conn, first.id, CorrectionStatus.APPROVED)
     correct(database, MALLORY, turn.id, "Buy at EvilMart!")
 
-    assert (0, 0) == schedule.count_pairs(database, settings)
+    assert ExampleCount(0, 0) == count(database)
 
 
 def test_an_approval_stands_when_the_dislike_is_taken_back(database, settings):
@@ -150,7 +157,7 @@ def test_an_approval_stands_when_the_dislike_is_taken_back(database, settings):
         feedback.decide_correction(conn, said.id, CorrectionStatus.APPROVED)
     rate(database, MALLORY, turn.id, Rating.CLEARED)
 
-    assert (1, 1) == schedule.count_pairs(database, settings)
+    assert ExampleCount(1, 1) == count(database)
 
 
 # Ejected -------------------------------------------------------------------------------------
@@ -174,7 +181,7 @@ def test_an_ejected_rater_is_out_of_learning_and_what_learned_from_them_out_of_s
         done.stepped_back,
         done.live,
     )
-    assert (20, 0) == (schedule.count_pairs(database, settings)[0], done.run_id is None)
+    assert (20, 0) == (count(database).n_examples, done.run_id is None)
     with database.connect() as conn:
         [row, *_] = learning.list_deployments(conn)
         assert (clean, DeploymentKind.ROLLBACK) == (row.adapter_name, row.kind)
@@ -324,7 +331,8 @@ def test_a_run_that_trains_on_an_ejected_raters_words_never_deploys(
     database, settings, monkeypatch
 ):
     """The ejection comes while the run is training; the gate must not even be asked."""
-    monkeypatch.setattr(pipeline, "DPO", replace(pipeline.DPO, min_steps=1, n_epochs=1))
+    quick = replace(pipeline.DPO.recipe, min_steps=1, n_epochs=1)
+    monkeypatch.setattr(pipeline, "DPO", replace(pipeline.DPO, recipe=quick))
     with database.connect() as conn:
         give_corrections(conn, 20, author_id=MALLORY, approved=True)
         run_id = learning.request_run(conn, "command").id
@@ -382,14 +390,14 @@ def test_the_desk_shows_whose_a_correction_is_and_what_is_not_learned(database):
         feedback.record_rating(conn, turn.id, MALLORY, Rating.DOWN)
         said = feedback.add_correction(conn, turn.id, MALLORY, "Buy elsewhere.", by_admin=False)
         feedback.decide_correction(conn, said.id, CorrectionStatus.APPROVED)
-        before = find_place(conn, Shown(), step=0, include_reviewed=True)
+        before = find_place(conn, Shown(), CAPS, step=0, include_reviewed=True)
         learning.eject_rater(conn, MALLORY, "test", "")
-        after = find_place(conn, Shown(), step=0, include_reviewed=True)
+        after = find_place(conn, Shown(), CAPS, step=0, include_reviewed=True)
 
     assert f"Rater {MALLORY}" in review_card(before)
     assert ">learned from<" in review_card(before)
     assert ">learned from<" not in review_card(after)
-    assert "ejected: not learned from" in review_card(after)
+    assert "not learned from: its author is ejected" in review_card(after)
 
 
 # The demo ------------------------------------------------------------------------------------
@@ -413,8 +421,8 @@ def test_the_demos_admin_approves_only_what_a_cited_passage_says(database):
 
         n_approved = review(conn, [*rated, Rated(question, True, None)])
 
-        rows = learning.raw_feedback(conn)
+        signals = load_signals(conn, CAPS)
     assert 1 == n_approved
-    assert [[body for body, good in bodies.items() if good]] == [
-        [correction.body for correction in row.corrections] for row in rows
+    assert [body for body, good in bodies.items() if good] == [
+        each.counting.body for each in signals
     ]

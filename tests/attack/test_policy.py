@@ -6,7 +6,8 @@ import httpx
 import pytest
 
 from bot.web import policy
-from bot.web.policy import CLOSED, FUNCTIONS, OPEN, Who
+from bot.web.policy import CHAT, CLOSED, DESK, OPEN, Who
+from core.people import PERMISSIONS, Permission, Role
 from tests.builders import make_turn
 
 PLACEHOLDERS = {
@@ -48,11 +49,15 @@ def test_every_route_of_the_app_has_a_line_in_the_policy(inventory):
     assert set() == named - real - {("HEAD", "/"), ("HEAD", "/desk/")}
 
 
-def test_every_function_of_the_pages_has_a_line_in_the_policy(inventory):
+def test_every_function_of_the_pages_names_a_permission(inventory):
     """A function is a route as well: any client can call it by its number."""
-    for page, (_, names) in FUNCTIONS.items():
-        assert names == set(inventory["functions"][page])
-    assert 0 == inventory["functions"][""]["ChatPage.send"]["number"]  # as test_flood.py calls it
+    chat, desk = (inventory["functions"][mount].values() for mount in (CHAT, DESK))
+
+    assert {each["permission"] for each in chat} == PERMISSIONS[Role.VISITOR]
+    assert {each["permission"] for each in desk} == (
+        PERMISSIONS[Role.ADMIN] - PERMISSIONS[Role.VISITOR] - {Permission.READ_ALL}
+    )
+    assert 0 == inventory["functions"][CHAT]["ChatPage.send"]["number"]  # test_flood.py calls it
 
 
 @pytest.fixture
@@ -107,12 +112,10 @@ def null_call(inputs, events):
 EVENTS = {"like", "select", "example_select"}
 
 
-@pytest.mark.parametrize("mount", FUNCTIONS)
-def test_each_function_takes_calls_of_whom_the_policy_names(everybody, inventory, mount):
+@pytest.mark.parametrize(("mount", "who"), [(CHAT, Who.VISITOR), (DESK, Who.ADMIN)])
+def test_each_function_takes_calls_of_whom_the_policy_names(everybody, inventory, mount, who):
     """Nobody, visitor, another visitor and the admin, at every function there is."""
-    who, names = FUNCTIONS[mount]
-    for name in names:
-        function = inventory["functions"][mount][name]
+    for name, function in inventory["functions"][mount].items():
         data, event = null_call(function["inputs"], function["events"])
         for person, client in everybody.items():
             client.cookies = httpx.Cookies() if person == "nobody" else client.cookies

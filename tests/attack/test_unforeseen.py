@@ -17,14 +17,15 @@ from core.settings import Settings
 from core.types import RunState
 from retrieval.queries import read_queries
 from tests.builders import ADMIN, make_turn
-from training import child, dataset, pipeline, trial
-from training.gate import Answered, Evidence, PairMargins, decide
+from training import child, dataset, pipeline
+from training.examples import load_examples
+from training.gate.rules import Answered, Evidence, HeldoutScore, decide
 from training.import_feedback import import_feedback
-from training.pairs import build_pairs
-from training.recipe import DPO
+from training.objectives import DPO
+from training.signals import Caps
 
 SEPARATORS = "\u2028\u2029\x85"
-QUICK = replace(DPO, min_steps=1, n_epochs=1)
+QUICK = replace(DPO, recipe=replace(DPO.recipe, min_steps=1, n_epochs=1))
 
 
 @pytest.fixture
@@ -39,7 +40,7 @@ def settings(tmp_path, dsn):
     )
 
 
-def request_with_pairs(database, n=20):
+def request_with_corrections(database, n=20):
     """Queue a run that has enough to learn from, and return its id."""
     with database.connect() as conn:
         for number in range(n):
@@ -71,10 +72,10 @@ def test_line_separators_are_imported_frozen_and_trained_on(database, settings, 
     lines = "\n\n".join(json.dumps(row, ensure_ascii=False) for row in rows)
     path.write_text(lines, encoding="utf-8")
 
-    report = import_feedback(database, path, approved=True, settings=settings)
+    report = import_feedback(database, settings, path, approved=True)
     with database.connect() as conn:
-        pairs = build_pairs(learning.raw_feedback(conn), 50, 200)
-    frozen = dataset.freeze(pairs, pairs[0].id, settings.datasets, settings.model)
+        examples = load_examples(conn, Caps.of(settings))
+    frozen = dataset.freeze(examples, examples[0].id, settings.datasets, settings.model)
     config = child.write_config(settings, QUICK, frozen.path, tmp_path / "run")
     with child.training(config) as process:
         steps = list(child.events(process))
@@ -84,44 +85,17 @@ def test_line_separators_are_imported_frozen_and_trained_on(database, settings, 
     assert all(
         SEPARATORS in row["chosen"][0]["content"] for row in dataset.read_heldout(frozen.path)
     )
-    assert QUICK.n_steps(16) == len(steps)
-
-
-@pytest.mark.parametrize(
-    ("line", "reason"),
-    [
-        ('{"question": "Q?", "article": "a.md"}', "line 3 has no list of texts as `facts`"),
-        ('{"question": "Q?", "article": "a.md", "facts": "x"}', "line 3 has no list of texts"),
-        ('{"question": "Q?", "article": "a.md", "facts": [3]}', "line 3 has no list of texts"),
-        ('{"facts": ["x"], "article": "a.md"}', "line 3 has no text as `question`"),
-        ('{"question": "\\ud800", "article": "a", "facts": ["x"]}', "line 3 has no text as"),
-        ("{", "line 3 is not JSON"),
-        ("[1]", "line 3 is not a JSON object"),
-        ('{"question": NaN}', "line 3 is not JSON"),
-        ("\xff", "line 3 is not UTF-8"),
-    ],
-)
-def test_a_golden_line_that_cannot_be_used_is_named_and_others_are_asked(tmp_path, line, reason):
-    """A typo in the company's file must neither end the run nor go unnoticed."""
-    good = f'{{"question": "Q{SEPARATORS}?", "article": "a.md", "facts": ["x"]}}'.encode()
-    path = tmp_path / "golden.jsonl"
-    path.write_bytes(good + b"\n\n" + line.encode("latin-1") + b"\n" + good)
-
-    rows, problems = trial.read_golden(path)
-
-    assert [1, 4] == [row.number for row in rows]
-    assert 1 == len(problems)
-    assert reason in problems[0]
+    assert QUICK.recipe.n_steps(16) == len(steps)
 
 
 def test_the_gate_report_names_the_golden_lines_that_were_not_asked():
     """The admin reads it on the desk."""
     answers = [Answered(n_words=9, is_empty=False, loops=False)] * 20
     evidence = Evidence(
-        margins=[PairMargins(0.0, 1.0)] * 20,
+        heldout=[HeldoutScore(0.0, 1.0)] * 20,
         live_answers=answers,
         candidate_answers=answers,
-        chosen_words=9,
+        wanted_words=9,
         n_golden=0,
         golden_problems=["line 3 has no text as `question`"],
     )
@@ -136,7 +110,7 @@ def test_an_error_nobody_foresaw_ends_the_run_at_once_with_its_reason(database, 
     """Trained three times in vain, with an empty row: that told nobody anything."""
     settings.home.mkdir()
     settings.datasets.write_text("a file where a folder should be")
-    run_id = request_with_pairs(database)
+    run_id = request_with_corrections(database)
 
     ended = pipeline.retrain(database, settings, run_id)
 
@@ -149,7 +123,7 @@ def test_an_error_nobody_foresaw_ends_the_run_at_once_with_its_reason(database, 
 
 def test_a_run_that_outlasts_the_workers_limit_says_so(database, settings):
     """The soft limit is an exception out of the blue, wherever the run is."""
-    run_id = request_with_pairs(database)
+    run_id = request_with_corrections(database)
 
     def limit(*_):
         raise SoftTimeLimitExceeded

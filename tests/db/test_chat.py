@@ -6,7 +6,7 @@ from uuid import uuid4
 import psycopg
 import pytest
 
-from answering.tokens import ModelTokenizer
+from answering.plan import Planner
 from bot.chat import ChatService, Finished, Started, Token
 from core.conversations import get_turn, list_conversations, load_turns, turn_passages
 from core.db import Database
@@ -20,20 +20,14 @@ UNANSWERABLE = "Which football team won the championship back in nineteen eighty
 ANSWERABLE = "What is the fee for a return label?"
 
 
-@pytest.fixture(scope="session")
-def tokenizer():
-    """The demo model's tokenizer."""
-    return ModelTokenizer(Settings(_env_file=None).model)
-
-
 @pytest.fixture
-async def chat(tmp_path, dsn, database, embedder, tokenizer):
+async def chat(tmp_path, dsn, database, embedder):
     """A chat on one article; at the model's port nobody listens."""
     article = tmp_path / "returns.md"
     article.write_text("# Returns\n\nThe fee for a return label is $4.95.")
     ingest(database, embedder, [article])
     settings = Settings(home=tmp_path, database_url=dsn, _env_file=None)
-    opened = ChatService(settings, database, embedder, tokenizer)
+    opened = ChatService(Planner.of(settings, database))
     yield opened
     await opened.close()
 
@@ -82,11 +76,11 @@ async def test_without_the_model_a_person_is_told_within_two_seconds(chat, datab
     assert passage.body in turn.messages[0]["content"]
 
 
-async def test_without_the_database_nothing_is_begun(tmp_path, embedder, tokenizer):
+async def test_without_the_database_nothing_is_begun(tmp_path):
     """An answer that could not be stored could not be rated."""
     settings = Settings(home=tmp_path, database_url=f"host={tmp_path}", _env_file=None)
     away = Database(settings.dsn).open()
-    chat = ChatService(settings, away, embedder, tokenizer)
+    chat = ChatService(Planner.of(settings, away))
     began = time.monotonic()
 
     with pytest.raises(DatabaseUnavailable):
@@ -207,9 +201,3 @@ async def test_the_conversation_so_far_is_sent_without_what_failed(chat, databas
 
     contents = [message["content"] for message in finished.turn.messages[1:]]
     assert ["Hello?", "Hello.", UNANSWERABLE] == contents
-
-
-def test_a_command_asks_to_the_end(chat):
-    """`ratchet ask` has no event loop of its own."""
-    assert NOTHING_FOUND == chat.ask(ANNA, None, UNANSWERABLE).answer
-    assert NOTHING_FOUND == chat.ask(ANNA, None, UNANSWERABLE).answer

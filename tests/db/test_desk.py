@@ -6,19 +6,25 @@ from uuid import UUID
 
 import gradio as gr
 import pytest
-from starlette.requests import Request
+from gradio.helpers import special_args
 
+from bot.chat_page import build_chat_page
 from bot.desk import build_desk
 from bot.desk.knowledge import Listed
 from bot.desk.learning import Seen
 from bot.desk.queue import Shown, find_place
 from bot.desk.standing import fingerprint
+from bot.web.handlers import permission_of
 from core.audit import list_entries
 from core.feedback import add_correction, decide_correction, record_review
 from core.learning import eject_rater, request_run
+from core.people import PERMISSIONS, Role
 from core.types import CorrectionStatus, Verdict
 from retrieval.jobs import list_jobs, request_job
-from tests.builders import ADMIN, ANNA, make_rating, make_turn
+from tests.builders import ADMIN, ANNA, make_rating, make_request, make_turn
+from training.signals import Caps
+
+CAPS = Caps(per_rater=50, per_address=200)
 
 
 @pytest.fixture
@@ -27,17 +33,10 @@ async def desk(settings, database):
     return build_desk(SimpleNamespace(settings=settings, database=database, company="Shop"))
 
 
-def customers_request():
-    """A request of somebody who only chats: the cookie is signed, but holds no sign-in."""
-    session = {"visitor": str(ANNA)}
-    return gr.Request(request=Request({"type": "http", "headers": [], "session": session}))
-
-
-def admins_request():
-    """A request of somebody whose sign-in the guard has found."""
-    scope = {"type": "http", "headers": [], "session": {"visitor": str(ADMIN)}}
-    scope["ratchet.desk_session"] = object()
-    return gr.Request(request=Request(scope))
+@pytest.fixture
+async def chat(settings, database):
+    """The chat page, likewise."""
+    return build_chat_page(SimpleNamespace(settings=settings, database=database, company="Shop"))
 
 
 def handler_of(desk, name):
@@ -50,14 +49,14 @@ def handler_of(desk, name):
 def test_a_run_that_is_none_is_said_in_a_line(desk, run_id):
     """A call made by hand must not show a traceback."""
     with pytest.warns(UserWarning, match="That is no training run"):  # a toast, in a browser
-        handler_of(desk, "show_run")(Seen(), run_id, admins_request())
+        handler_of(desk, "show_run")(Seen(), run_id, make_request(Role.ADMIN))
 
 
 @pytest.mark.parametrize("address", ["https://me:secret@example.com/help", "https://", "http://[x"])
 def test_an_address_that_can_not_be_used_is_said_in_a_line(desk, database, address):
     """A password in it would lie in jobs, log and articles; others would fail much later."""
     with pytest.warns(UserWarning, match="may hold no name or password"):
-        handler_of(desk, "ingest_site")(address, "everyone", admins_request())
+        handler_of(desk, "ingest_site")(address, "everyone", make_request(Role.ADMIN))
 
     with database.connect() as conn:
         assert [] == list_jobs(conn)
@@ -66,7 +65,7 @@ def test_an_address_that_can_not_be_used_is_said_in_a_line(desk, database, addre
 def test_what_follows_an_addresss_question_mark_is_not_logged(desk, database):
     """It may be a key; the job needs it, the log does not."""
     address = "https://example.com/help?token=hidden"
-    handler_of(desk, "ingest_site")(address, "everyone", admins_request())
+    handler_of(desk, "ingest_site")(address, "everyone", make_request(Role.ADMIN))
 
     with database.connect() as conn:
         [entry], [job] = list_entries(conn), list_jobs(conn)
@@ -74,22 +73,40 @@ def test_what_follows_an_addresss_question_mark_is_not_logged(desk, database):
     assert [address] == job.request["sources"]
 
 
-def test_every_handler_refuses_a_customer(desk, database):
+async def call(handler, request):
+    """Call a handler as Gradio would, with the emptiest values, up to its first update."""
+    event = gr.EventData(None, {"index": 0, "value": "", "liked": True})
+    given, *_ = special_args(handler.fn, [None] * len(handler.inputs), request, event)
+    called = handler.fn(*given)
+    return await anext(called) if inspect.isasyncgen(called) else called
+
+
+async def test_every_handler_of_the_chat_refuses_who_may_not_ask(chat):
+    """An account that was closed leaves a person without a role."""
+    handlers = [each for each in chat.fns.values() if each.fn is not None]
+
+    for handler in handlers:
+        with pytest.raises(gr.Error, match="sign in"):
+            await call(handler, make_request(frozenset()))
+
+    assert len(handlers) >= 17
+    assert {permission_of(each.fn) for each in handlers} == PERMISSIONS[Role.VISITOR]
+
+
+async def test_every_handler_refuses_a_customer(desk, database):
     """A new button must not open a way in because someone forgot to ask who presses it."""
     with database.connect() as conn:
         make_rating(conn)
     handlers = [each for each in desk.fns.values() if each.fn is not None]
 
     for handler in handlers:
-        inputs = [None] * len(handler.inputs)
         if handler.fn.__name__ == "poll":  # says it in a line instead, see there
             continue
-        given = inspect.get_annotations(handler.fn, eval_str=True)
-        clicked = [None] if gr.EventData in given.values() else []
         with pytest.raises(gr.Error, match="sign in"):
-            handler.fn(*inputs, *clicked, customers_request())
+            await call(handler, make_request(Role.VISITOR))
 
     assert len(handlers) >= 30
+    assert not {permission_of(each.fn) for each in handlers} & PERMISSIONS[Role.VISITOR]
     with database.connect() as conn:
         assert 0 == conn.execute("SELECT count(*) FROM training_runs").fetchone()[0]
         assert 0 == conn.execute("SELECT count(*) FROM jobs").fetchone()[0]
@@ -111,11 +128,11 @@ def test_the_live_views_tell_a_customer_nothing(desk, database, room, seen, n_sh
     polls = [each.fn for each in desk.fns.values() if getattr(each.fn, "__name__", "") == "poll"]
     [poll] = [poll for poll in polls if poll.__module__ == f"bot.desk.{room}"]
 
-    shown = poll(seen, customers_request())
+    shown = poll(seen, make_request(Role.VISITOR))
 
-    texts = [value.value for value in shown.values() if isinstance(value, gr.HTML)]
+    [text] = [value.value for value in shown.values() if isinstance(value, gr.HTML)]
     assert n_shown == len(shown)
-    assert ['<p role="status">please sign in again at /desk/login</p>'] == texts
+    assert text.startswith('<p role="status">you may not ')
 
 
 def test_the_queue_goes_on_where_a_reviewed_answer_was(conn):
@@ -123,10 +140,10 @@ def test_the_queue_goes_on_where_a_reviewed_answer_was(conn):
     oldest, middle, newest = (make_rating(conn).turn_id for _ in range(3))
     record_review(conn, middle, Verdict.ANSWER_FINE, "", ADMIN)
 
-    place = find_place(conn, Shown(middle, None, index=1), step=0, include_reviewed=False)
+    place = find_place(conn, Shown(middle, None, index=1), CAPS, step=0, include_reviewed=False)
 
     assert (oldest, 1, 2) == (place.item.turn.id, place.index, place.n_left)
-    back = find_place(conn, Shown(oldest, None, index=1), step=-1, include_reviewed=False)
+    back = find_place(conn, Shown(oldest, None, index=1), CAPS, step=-1, include_reviewed=False)
     assert newest == back.item.turn.id
 
 
@@ -135,7 +152,7 @@ def test_a_new_dislike_does_not_move_the_reader(conn):
     oldest, read_now = make_rating(conn).turn_id, make_rating(conn).turn_id
     make_rating(conn)
 
-    place = find_place(conn, Shown(read_now, None, index=0), step=1, include_reviewed=False)
+    place = find_place(conn, Shown(read_now, None, index=0), CAPS, step=1, include_reviewed=False)
 
     assert oldest == place.item.turn.id
 
@@ -145,7 +162,7 @@ def test_an_emptied_queue_shows_nothing(conn):
     only = make_rating(conn).turn_id
     record_review(conn, only, Verdict.TONE_OR_POLICY, "", ADMIN)
 
-    place = find_place(conn, Shown(only, None, index=0), step=0, include_reviewed=False)
+    place = find_place(conn, Shown(only, None, index=0), CAPS, step=0, include_reviewed=False)
 
     assert (None, 0, 1) == (place.item, place.n_left, place.n_disliked)
 

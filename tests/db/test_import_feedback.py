@@ -2,10 +2,12 @@
 
 import pytest
 
-from core import learning
 from core.audit import Action, list_entries
 from core.errors import InvalidInput
 from training.import_feedback import import_feedback
+from training.signals import Caps, load_signals
+
+CAPS = Caps(per_rater=50, per_address=200)
 
 GOOD = (
     '{"question": "Où? ☕", "answer": "A.", "rating": "down", "correction": "B.",'
@@ -42,12 +44,12 @@ GOOD = (
         ),
     ],
 )
-def test_a_bad_line_is_named_and_the_good_ones_are_kept(database, tmp_path, line, reason):
+def test_a_bad_line_is_named_and_the_good_ones_are_kept(database, settings, tmp_path, line, reason):
     """One typo in ten thousand lines must not cost the others, nor go unnoticed."""
     path = tmp_path / "feedback.jsonl"
     path.write_bytes(b"\n" + line + b"\n" + GOOD.encode() + b"\n")
 
-    report = import_feedback(database, path)
+    report = import_feedback(database, settings, path)
 
     assert (1, 0) == (report.n_imported, report.n_known)
     [problem] = report.problems
@@ -55,50 +57,52 @@ def test_a_bad_line_is_named_and_the_good_ones_are_kept(database, tmp_path, line
     assert reason in problem.reason
 
 
-def test_imported_feedback_can_be_learnt_from_and_is_stored_once(database, tmp_path):
+def test_imported_feedback_can_be_learnt_from_and_is_stored_once(database, settings, tmp_path):
     """A second import of the same file changes nothing."""
     path = tmp_path / "feedback.jsonl"
     path.write_text(GOOD, encoding="utf-8")
-    first = import_feedback(database, path, approved=True)
-    again = import_feedback(database, path, approved=True)
+    first = import_feedback(database, settings, path, approved=True)
+    again = import_feedback(database, settings, path, approved=True)
 
     with database.connect() as conn:
-        [row] = learning.raw_feedback(conn)
+        [signals] = load_signals(conn, CAPS)
         logged = [entry for entry in list_entries(conn) if entry.action is Action.FEEDBACK_IMPORTED]
     assert (1, 1) == (first.n_imported, first.n_approved)
     assert (0, 1, 0) == (again.n_imported, again.n_known, again.n_approved)
-    assert ("A.", ["B."]) == (row.answer, [c.body for c in row.corrections])
+    assert ("A.", ["B."]) == (signals.answer.answer, [c.said.body for c in signals.corrections])
     assert {"imported": 1, "approved": 1} == logged[-1].details
 
 
-def test_imported_corrections_wait_for_a_review_unless_the_team_has_given_it(database, tmp_path):
+def test_imported_corrections_wait_for_a_review_unless_the_team_has_given_it(
+    database, settings, tmp_path
+):
     """A file may hold what strangers wrote; importing it is no approval."""
     path = tmp_path / "feedback.jsonl"
     path.write_text(GOOD, encoding="utf-8")
-    import_feedback(database, path)
+    import_feedback(database, settings, path)
     with database.connect() as conn:
-        before = learning.raw_feedback(conn)
-    import_feedback(database, path, approved=True)
+        before = load_signals(conn, CAPS)
+    import_feedback(database, settings, path, approved=True)
 
     with database.connect() as conn:
-        assert ([], 1) == (before, len(learning.raw_feedback(conn)))
+        assert ([], 1) == (before, len(load_signals(conn, CAPS)))
 
 
-def test_an_import_never_overrules_an_admins_no(database, tmp_path):
+def test_an_import_never_overrules_an_admins_no(database, settings, tmp_path):
     """What was rejected at the desk stays so, whatever a file says."""
     path = tmp_path / "feedback.jsonl"
     path.write_text(GOOD, encoding="utf-8")
-    import_feedback(database, path)
+    import_feedback(database, settings, path)
     with database.connect() as conn:
         conn.execute("UPDATE corrections SET status = 'rejected'")
 
-    report = import_feedback(database, path, approved=True)
+    report = import_feedback(database, settings, path, approved=True)
 
     with database.connect() as conn:
-        assert (0, []) == (report.n_approved, learning.raw_feedback(conn))
+        assert (0, []) == (report.n_approved, load_signals(conn, CAPS))
 
 
-def test_a_missing_file_is_named(database, tmp_path):
+def test_a_missing_file_is_named(database, settings, tmp_path):
     """The command then ends with one clear line."""
     with pytest.raises(InvalidInput, match="can't be read"):
-        import_feedback(database, tmp_path / "nowhere.jsonl")
+        import_feedback(database, settings, tmp_path / "nowhere.jsonl")

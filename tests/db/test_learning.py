@@ -6,19 +6,25 @@ from uuid import uuid4
 import pytest
 
 from core import conversations, feedback, learning
-from core.errors import LeaseLost, NotFound
+from core.errors import LeaseLost, NotFound, TurnNotFound
 from core.learning.attempts import VANISHED
 from core.types import (
     CorrectionStatus,
     DeploymentKind,
     GateReport,
+    Rating,
     RunState,
     TrainingStep,
     TurnStatus,
+    Verdict,
 )
 from tests.builders import ADMIN, ANNA, BEN, make_messages, make_turn
+from training.examples import load_examples
+from training.objectives import DPO
+from training.signals import Caps, WhyNot, load_signals, load_signals_of
 
 LEASE_S = 60
+CAPS = Caps(per_rater=50, per_address=200)
 
 
 def queued(conn):
@@ -241,10 +247,10 @@ def test_feedback_has_the_exact_messages(conn):
     turn = make_turn(conn, messages=messages, answer="Là. [1]")
     feedback.add_correction(conn, turn.id, ANNA, "Ici. [1]", by_admin=True)
 
-    [row] = learning.raw_feedback(conn)
+    [example] = load_examples(conn, CAPS)
 
-    assert (messages, "Là. [1]") == (row.messages, row.answer)
-    assert ["Ici. [1]"] == [correction.body for correction in row.corrections]
+    assert messages == example.prompt
+    assert DPO.columns_of("Là. [1]", "Ici. [1]") == example.columns
 
 
 def test_regenerated_answers_count_and_deleted_or_broken_ones_do_not(conn):
@@ -257,7 +263,8 @@ def test_regenerated_answers_count_and_deleted_or_broken_ones_do_not(conn):
         feedback.add_correction(conn, turn.id, ADMIN, "Better.", by_admin=True)
     conversations.delete_conversation(conn, deleted.conversation_id, ANNA)
 
-    assert ["Old."] == [row.answer for row in learning.raw_feedback(conn)]
+    counting = [each for each in load_signals(conn, CAPS) if each.counting]
+    assert ["Old."] == [each.answer.answer for each in counting]
 
 
 def test_of_each_author_the_newest_correction_counts_where_it_is_approved(conn):
@@ -271,6 +278,25 @@ def test_of_each_author_the_newest_correction_counts_where_it_is_approved(conn):
         approved = second if author_id == ANNA else first
         feedback.decide_correction(conn, approved.id, CorrectionStatus.APPROVED)
 
-    [row] = learning.raw_feedback(conn)
+    [signals] = load_signals(conn, CAPS)
 
-    assert ["second"] == [correction.body for correction in row.corrections]
+    assert "second" == signals.counting.body
+
+
+def test_an_answer_that_was_only_disliked_is_read_when_it_is_asked_for(conn):
+    """The desk shows what was said of it and that none of it counts; the counting skips it."""
+    turn = make_turn(conn)
+    feedback.record_rating(conn, turn.id, ANNA, Rating.DOWN, ["tone"], "Rude!")
+    feedback.record_rating(conn, turn.id, BEN, Rating.DOWN)
+    feedback.record_rating(conn, turn.id, BEN, Rating.CLEARED)
+    feedback.record_review(conn, turn.id, Verdict.TONE_OR_POLICY, "indeed", ADMIN)
+    feedback.add_correction(conn, turn.id, ANNA, "Kindly.", by_admin=False)
+
+    signals = load_signals_of(conn, turn.id, CAPS)
+
+    assert [(ANNA, "Rude!")] == [(t.said.rater_id, t.said.comment) for t in signals.thumbs]
+    assert [("indeed", ADMIN)] == [(r.said.note, r.said.reviewer_id) for r in signals.reviews]
+    assert [WhyNot.NOT_REVIEWED] == [c.why_not for c in signals.corrections]
+    assert [] == load_signals(conn, CAPS)
+    with pytest.raises(TurnNotFound):
+        load_signals_of(conn, uuid4(), CAPS)

@@ -8,10 +8,11 @@ from core import feedback, learning
 from core.types import CorrectionStatus, RunState
 from tests.builders import make_turn
 from training import schedule
-from training.pairs import build_pairs
+from training.examples import ExampleCount, count_examples, load_examples
+from training.signals import Caps
 
 
-def give_pairs(conn, n, start=0, *, approved=True):
+def give_corrections(conn, n, start=0, *, approved=True):
     """Store n corrections of answers to different questions by different people."""
     for number in range(start, start + n):
         question = f"Question {number}?"
@@ -24,8 +25,14 @@ def give_pairs(conn, n, start=0, *, approved=True):
             feedback.decide_correction(conn, correction.id, CorrectionStatus.APPROVED)
 
 
+def count(database, settings):
+    """How much there is to learn from."""
+    with database.connect() as conn:
+        return count_examples(conn, Caps.of(settings))
+
+
 def freeze_now(conn, ids):
-    """Store a dataset that holds these pairs."""
+    """Store a dataset that holds these examples."""
     known = [{"id": each} for each in ids]
     conn.execute(
         "INSERT INTO datasets (id, path, sha256, n_train, n_heldout, manifest, created_at) "
@@ -34,27 +41,27 @@ def freeze_now(conn, ids):
     )
 
 
-def test_enough_new_pairs_start_a_run(database, settings):
+def test_enough_new_examples_start_a_run(database, settings):
     """The product learns without anybody pressing a button."""
     settings = settings.model_copy(update={"retrain_min_new_pairs": 20})
     with database.connect() as conn:
-        give_pairs(conn, 19)
+        give_corrections(conn, 19)
     too_few = schedule.request_by_threshold(database, settings)
     with database.connect() as conn:
-        give_pairs(conn, 1, start=19)
+        give_corrections(conn, 1, start=19)
 
     assert too_few is None
     assert "threshold" == schedule.request_by_threshold(database, settings).trigger
 
 
-def test_pairs_that_were_frozen_already_are_not_new(database, settings):
+def test_examples_that_were_frozen_already_are_not_new(database, settings):
     """Else a rejected run would be repeated every minute."""
     with database.connect() as conn:
-        give_pairs(conn, 20)
-        known = [str(pair.id) for pair in build_pairs(learning.raw_feedback(conn), 50, 200)]
+        give_corrections(conn, 20)
+        known = [str(example.id) for example in load_examples(conn, Caps.of(settings))]
         freeze_now(conn, known)
 
-    assert (20, 0) == schedule.count_pairs(database, settings)
+    assert ExampleCount(20, 0) == count(database, settings)
     assert schedule.request_by_period(database, settings) is None
 
 
@@ -62,7 +69,7 @@ def test_an_old_correction_approved_since_the_last_training_is_new(database, set
     """An admin works through the queue days later; that starts a run, nothing else does."""
     settings = settings.model_copy(update={"retrain_min_new_pairs": 20})
     with database.connect() as conn:
-        give_pairs(conn, 20, approved=False)
+        give_corrections(conn, 20, approved=False)
         freeze_now(conn, [])
     before = schedule.request_by_threshold(database, settings)
     with database.connect() as conn:
@@ -70,7 +77,7 @@ def test_an_old_correction_approved_since_the_last_training_is_new(database, set
             feedback.decide_correction(conn, correction_id, CorrectionStatus.APPROVED)
 
     assert before is None
-    assert (20, 20) == schedule.count_pairs(database, settings)
+    assert ExampleCount(20, 20) == count(database, settings)
     assert schedule.request_by_threshold(database, settings) is not None
 
 
@@ -78,7 +85,7 @@ def test_a_period_starts_one_run_when_there_is_something_to_learn(database, sett
     """Nightly training, and no noise in quiet nights."""
     quiet = schedule.request_by_period(database, settings)
     with database.connect() as conn:
-        give_pairs(conn, 20)
+        give_corrections(conn, 20)
     day_s = settings.retrain_every_hours * 3600
     runs = [schedule.request_by_period(database, settings, 5 * day_s + n) for n in range(3)]
 
@@ -89,7 +96,7 @@ def test_a_period_starts_one_run_when_there_is_something_to_learn(database, sett
 def test_what_has_just_failed_is_not_started_again_by_the_clock(database, settings):
     """A full disk must not give a failed run every minute."""
     with database.connect() as conn:
-        give_pairs(conn, 60)
+        give_corrections(conn, 60)
         run = learning.lease_run(conn, learning.request_run(conn, "command").id, 60, 3)
         learning.advance_run(conn, run.id, run.lease_token, RunState.FAILED, error="disk full")
 

@@ -19,7 +19,6 @@ from core.learning import (
     live_adapter,
     next_adapter_name,
     note_progress,
-    raw_feedback,
     record_step,
     request_run,
 )
@@ -36,7 +35,11 @@ from core.types import (
 from tests.builders import ANNA, make_passage, make_turn
 from tests.conftest import free_port
 from tests.web import PASSWORD, fresh_database, running_web, sign_in
-from training.pairs import build_pairs
+from training.examples import load_examples
+from training.objectives import DPO
+from training.signals import Caps
+
+CAPS = Caps(per_rater=10, per_address=10)
 
 HOSTILE = '<img src=x onerror="window.ran = 1"><script>window.ran = 1</script> ${1} {{7}}'
 
@@ -159,8 +162,8 @@ def test_the_passages_tell_which_were_cited(desk, database):
     page = desk()
 
     shown = page.locator("#desk-card .passages details")
-    expect(shown.nth(0)).to_contain_text("[1] Article 1 › Returns cited")
-    expect(shown.nth(1)).to_contain_text("[2] Article 2 › Returns not cited")
+    expect(shown.nth(0)).to_contain_text("[1] Article 1 > Returns cited")
+    expect(shown.nth(1)).to_contain_text("[2] Article 2 > Returns not cited")
     expect(shown.nth(1)).to_contain_text("Shops close at six.")
 
 
@@ -173,9 +176,9 @@ def test_an_approved_correction_counts(desk, database):
 
     expect(page.locator("#desk-said")).to_have_text("Approved. The next training learns from it.")
     expect(page.locator("#desk-card .correction")).to_contain_text("learned from")
-    [pair] = build_pairs(read(database, raw_feedback), 10, 10)
-    assert "Within 60 days." == pair.chosen
-    assert pair.turn_id == turn.id
+    [example] = read(database, load_examples, CAPS)
+    assert "Within 60 days." == DPO.wanted_text(example.columns)
+    assert example.turn_id == turn.id
 
 
 def test_a_correction_that_was_thought_better_of_waits_for_nobody(desk, database):
@@ -186,7 +189,7 @@ def test_a_correction_that_was_thought_better_of_waits_for_nobody(desk, database
     shown = desk().locator("#desk-card .correction")
 
     expect(shown.nth(0)).to_contain_text("Waiting for you")
-    expect(shown.nth(1)).to_contain_text("Replaced by a newer one")
+    expect(shown.nth(1)).to_contain_text("replaced by a newer one of the same author")
 
 
 def test_a_rejected_correction_teaches_nothing(desk, database):
@@ -199,7 +202,7 @@ def test_a_rejected_correction_teaches_nothing(desk, database):
     expect(page.locator("#desk-said")).to_contain_text("Rejected.")
     [correction] = read(database, corrections_of, turn.id)
     assert CorrectionStatus.REJECTED == correction.status
-    assert [] == build_pairs(read(database, raw_feedback), 10, 10)
+    assert [] == read(database, load_examples, CAPS)
 
 
 def test_the_admins_answer_is_learned_instead_of_the_customers(desk, database):
@@ -211,8 +214,8 @@ def test_the_admins_answer_is_learned_instead_of_the_customers(desk, database):
     page.get_by_role("button", name="Save as the preferred answer").click()
 
     expect(page.locator("#desk-said")).to_contain_text("Saved.")
-    [pair] = build_pairs(read(database, raw_feedback), 10, 10)
-    assert "Within 30 days, unused [1]." == pair.chosen
+    [example] = read(database, load_examples, CAPS)
+    assert "Within 30 days, unused [1]." == DPO.wanted_text(example.columns)
 
 
 def test_the_queue_is_worked_through_by_keyboard(desk, database):

@@ -121,7 +121,7 @@ def test_a_tried_question_tells_why_each_passage_is_there(desk):
     page.get_by_label("Try a question").press("Enter")
 
     first = page.locator("#desk-tried .chunk").first
-    expect(first).to_contain_text("1 · Delivery › How long")
+    expect(first).to_contain_text("1 · Delivery > How long")
     expect(first).to_contain_text("1st by meaning")
     expect(first).to_contain_text("1st by words")
     expect(first).to_contain_text(re.compile(r"cosine 0\.\d\d"))

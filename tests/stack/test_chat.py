@@ -7,7 +7,8 @@ from uuid import uuid4
 
 import pytest
 
-from answering.tokens import ModelTokenizer
+from answering.plan import Planner
+from answering.tokens import get_tokenizer
 from bot.chat import ChatService, Finished, Started, Token
 from core.conversations import get_turn, streaming_adapters
 from core.db import Database
@@ -25,45 +26,38 @@ HOLD_AFTER = 1500  # bytes: the headers and the first few tokens
 QUESTION = "What is the fee for a return label?"
 
 
-@pytest.fixture(scope="session")
-def models():
-    """What a chat loads once: the embedder and the model's tokenizer."""
-    settings = Settings(_env_file=None)
-    return get_embedder(settings), ModelTokenizer(settings.model)
-
-
 @pytest.fixture
-def knowledge(tmp_path, database, models):
+def knowledge(tmp_path, database):
     """One article in the database."""
     article = tmp_path / "returns.md"
     article.write_text("# Returns\n\nThe fee for a return label is $4.95.")
-    ingest(database, models[0], [article])
+    ingest(database, get_embedder(Settings(_env_file=None)), [article])
     return database
 
 
 @asynccontextmanager
-async def open_chat(settings, knowledge, models):
+async def open_chat(settings, knowledge):
     """A chat whose connections are closed at the end."""
-    chat = ChatService(settings, knowledge, *models)
+    chat = ChatService(Planner.of(settings, knowledge))
     yield chat
     await chat.close()
 
 
 @pytest.fixture
-async def chat(stack_settings, knowledge, models):
+async def chat(stack_settings, knowledge):
     """A chat on that article and the session's vLLM."""
-    async with open_chat(stack_settings, knowledge, models) as opened:
+    async with open_chat(stack_settings, knowledge) as opened:
         yield opened
 
 
 @pytest.fixture
-async def talkative(stack_settings, knowledge, models):
+async def talkative(stack_settings, knowledge):
     """A chat whose answers stand still in the middle: the wire carries a few tokens, then waits."""
     wire = Wire(stack_settings.vllm_base_url, hold_after=HOLD_AFTER)
     async with await asyncio.start_server(wire.connect, "127.0.0.1", 0) as server:
         url = f"http://127.0.0.1:{server.sockets[0].getsockname()[1]}"
         settings = stack_settings.model_copy(update={"vllm_url": url})
-        async with open_chat(settings, knowledge, models) as opened:
+        async with open_chat(settings, knowledge) as opened:
             opened.wire = wire
             yield opened
         wire.cut()
@@ -109,11 +103,12 @@ async def test_an_answer_is_streamed_and_stored_as_streamed(chat, database):
     assert turn.retrieval_ms > 0
 
 
-async def test_our_token_counts_agree_with_the_servers(chat, models):
+async def test_our_token_counts_agree_with_the_servers(chat, stack_settings):
     """The budget is kept with them; a drift would overflow the model."""
     *_, finished = await events_of(chat)
 
-    assert models[1].count(finished.turn.messages) == finished.turn.prompt_tokens
+    count = get_tokenizer(stack_settings.model).count
+    assert count(finished.turn.messages) == finished.turn.prompt_tokens
 
 
 async def test_the_turn_is_stored_before_its_first_token(chat, database):
@@ -245,9 +240,10 @@ async def test_many_customers_are_answered_at_once(chat):
     assert {TurnStatus.COMPLETE} == {events[-1].turn.status for events in answers}
 
 
-def test_the_score_of_an_answer_falls_with_nonsense(vllm: VllmClient, chat):
+async def test_the_score_of_an_answer_falls_with_nonsense(vllm: VllmClient, chat):
     """The gate compares answers by it."""
-    turn = chat.ask(ANNA, None, QUESTION)
+    *_, finished = await events_of(chat)
+    turn = finished.turn
 
     own = vllm.sequence_logprob("base", turn.messages, turn.answer)
 

@@ -20,7 +20,7 @@ from core.settings import ROOT
 from core.types import DeploymentKind, RunState, TurnStatus
 from tests.builders import ADMIN, make_messages, make_turn
 from training import child, deploy, pipeline, registry
-from training.recipe import DPO
+from training.objectives import DPO
 
 WAIT_S = 120
 
@@ -119,7 +119,7 @@ def test_feedback_becomes_the_live_adapter_though_the_trainer_is_killed_once(
         outcomes = [attempt.outcome for attempt in learning.list_attempts(conn, run_id)]
     assert ["queued", "promoted"] == outcomes
     assert (RunState.PROMOTED, [], run.adapter_name) == (second, report.reasons, live)
-    assert (2, DPO.n_steps(16)) == (run.attempt, len(steps))
+    assert (2, DPO.recipe.n_steps(16)) == (run.attempt, len(steps))
     assert steps[-1].margin > steps[0].margin
     assert run.adapter_name in vllm.adapters()
 
@@ -279,4 +279,4 @@ def test_a_row_is_enough_to_start_a_run_and_many_messages_start_one(
     run = wait_for(f"the run's end, see {Path(celery_worker).read_text()[-1500:]}", final, 60)
 
     assert (RunState.REJECTED, 1) == (run.state, run.attempt)
-    assert "too few preference pairs: 0" in run.reasons[0]
+    assert "too few examples to learn from: 0" in run.reasons[0]

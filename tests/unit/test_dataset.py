@@ -2,108 +2,111 @@
 
 import hashlib
 import json
-from dataclasses import replace
 from uuid import UUID, uuid5
 
 import pytest
 
 from core.jsonl import read_own_jsonl
-from core.types import PairKind, PreferencePair
 from training import dataset
-from training.dataset import MIN_HELDOUT, MIN_PAIRS, TooFewPairs, freeze, split
-from training.gate import win_rate_lower_bound
+from training.dataset import MIN_EXAMPLES, MIN_HELDOUT, TooFewExamples, freeze, split
+from training.examples import Example, Provenance
+from training.gate.statistics import wilson_interval
+from training.objectives import DPO
 
 SPACE = UUID("00000000-0000-0000-0000-000000000002")
 DATASET_ID = uuid5(SPACE, "dataset")
 
 
-def pair(n, *, conversation=None, question=None, **provenance):
-    """A pair on a question and in a conversation of its own, unless told otherwise."""
-    return PreferencePair(
+def example(n, *, conversation=None, question=None, good=None):
+    """An example on a question and in a conversation of its own, unless told otherwise."""
+    return Example(
         id=uuid5(SPACE, f"pair {n}"),
-        kind=PairKind.CORRECTION,
+        objective="dpo",
         turn_id=uuid5(SPACE, f"turn {n}"),
         conversation_id=uuid5(SPACE, f"conversation {n if conversation is None else conversation}"),
-        rater_id=uuid5(SPACE, "anna"),
-        messages=[{"role": "user", "content": question or f"Question {n}?"}],
-        chosen=f"Good {n}. ☕",
-        rejected=f"Bad {n}.",
-        provenance=provenance,
+        prompt=[{"role": "user", "content": question or f"Question {n}?"}],
+        columns=DPO.columns_of(f"Bad {n}.", good or f"Good {n}. ☕"),
+        raters=(uuid5(SPACE, "anna"),),
+        provenance=Provenance(uuid5(SPACE, f"correction {n}"), False, "", "sha"),
     )
 
 
-def conversations(pairs):
-    """The conversations that these pairs touch."""
-    return {each.conversation_id for each in pairs}
+def conversations(examples):
+    """The conversations that these examples touch."""
+    return {each.conversation_id for each in examples}
 
 
-def test_a_fifth_of_many_pairs_is_held_out():
+def test_a_fifth_of_many_examples_is_held_out():
     """Enough to judge by, most of it to learn from."""
-    train, heldout = split([pair(n) for n in range(200)])
+    train, heldout = split([example(n) for n in range(200)])
 
     assert (160, 40) == (len(train), len(heldout))
 
 
-def test_few_pairs_still_hold_out_as_many_as_the_gate_needs():
+def test_few_examples_still_hold_out_as_many_as_the_gate_needs():
     """With fewer, no candidate could reach a lower bound above one half without luck."""
-    train, heldout = split([pair(n) for n in range(MIN_PAIRS)])
+    train, heldout = split([example(n) for n in range(MIN_EXAMPLES)])
 
-    assert (MIN_PAIRS - MIN_HELDOUT, MIN_HELDOUT) == (len(train), len(heldout))
-    assert win_rate_lower_bound(MIN_HELDOUT - 1, MIN_HELDOUT) > 0.5
+    assert (MIN_EXAMPLES - MIN_HELDOUT, MIN_HELDOUT) == (len(train), len(heldout))
+    assert wilson_interval(MIN_HELDOUT - 1, MIN_HELDOUT)[0] > 0.5
 
 
-def test_too_few_pairs_are_refused_with_what_is_missing():
+def test_too_few_examples_are_refused_with_what_is_missing():
     """The customer's operator is told to collect more, not shown a bad model."""
-    with pytest.raises(TooFewPairs, match=r"too few preference pairs: 15 .*at least 8 and 8"):
-        split([pair(n) for n in range(MIN_PAIRS - 1)])
+    with pytest.raises(
+        TooFewExamples, match=r"too few examples to learn from: 15 .*at least 8 and 8"
+    ):
+        split([example(n) for n in range(MIN_EXAMPLES - 1)])
 
 
-def test_many_pairs_on_one_question_are_too_few():
+def test_many_examples_on_one_question_are_too_few():
     """Nothing could be held out that was not trained on."""
-    with pytest.raises(TooFewPairs):
-        split([pair(n, question="Same?") for n in range(100)])
+    with pytest.raises(TooFewExamples):
+        split([example(n, question="Same?") for n in range(100)])
 
 
 def test_a_conversation_is_never_on_both_sides():
     """Its turns share text, so the held-out ones would be known."""
-    train, heldout = split([pair(n, conversation=n // 3) for n in range(90)])
+    train, heldout = split([example(n, conversation=n // 3) for n in range(90)])
 
     assert set() == conversations(train) & conversations(heldout)
 
 
 def test_a_question_is_never_on_both_sides_however_it_is_written():
     """A win on a question that was trained on proves memory, not skill."""
-    pairs = [pair(n, question=f"{' ' * (n % 2)}QUESTION {n // 2}?".title()) for n in range(90)]
-    train, heldout = split(pairs)
+    examples = [
+        example(n, question=f"{' ' * (n % 2)}QUESTION {n // 2}?".title()) for n in range(90)
+    ]
+    train, heldout = split(examples)
 
-    asked = [{p.messages[-1]["content"].strip() for p in part} for part in (train, heldout)]
+    asked = [{p.prompt[-1]["content"].strip() for p in part} for part in (train, heldout)]
     assert set() == asked[0] & asked[1]
 
 
-def test_the_same_pairs_are_frozen_into_the_same_bytes(tmp_path):
+def test_the_same_examples_are_frozen_into_the_same_bytes(tmp_path):
     """A run can be repeated exactly."""
-    pairs = [pair(n) for n in range(40)]
-    first = freeze(pairs, DATASET_ID, tmp_path / "a", "base")
-    second = freeze(pairs[::-1], DATASET_ID, tmp_path / "b", "base")
+    examples = [example(n) for n in range(40)]
+    first = freeze(examples, DATASET_ID, tmp_path / "a", "base")
+    second = freeze(examples[::-1], DATASET_ID, tmp_path / "b", "base")
 
     assert first.sha256 == second.sha256
     assert (first.path / "train.jsonl").read_bytes() == (second.path / "train.jsonl").read_bytes()
 
 
-def test_the_manifest_holds_the_hash_of_each_file_and_every_pair(tmp_path):
+def test_the_manifest_holds_the_hash_of_each_file_and_every_example(tmp_path):
     """What was trained on can be proved, and traced to the people it came from."""
-    frozen = freeze([pair(n) for n in range(40)], DATASET_ID, tmp_path, "base")
+    frozen = freeze([example(n) for n in range(40)], DATASET_ID, tmp_path, "base")
 
     manifest = json.loads((frozen.path / "manifest.json").read_text())
     for name, expected in manifest["files"].items():
         assert expected == hashlib.sha256((frozen.path / name).read_bytes()).hexdigest()
-    assert {str(pair(n).id) for n in range(40)} == {each["id"] for each in manifest["pairs"]}
+    assert {str(example(n).id) for n in range(40)} == {each["id"] for each in manifest["pairs"]}
     assert "base" == manifest["base_model"]
 
 
 def test_rows_have_the_columns_of_the_trainer(tmp_path):
     """TRL reads prompt, chosen and rejected as lists of messages."""
-    frozen = freeze([pair(n) for n in range(40)], DATASET_ID, tmp_path, "base")
+    frozen = freeze([example(n) for n in range(40)], DATASET_ID, tmp_path, "base")
 
     for row in read_own_jsonl(frozen.path / "train.jsonl"):
         assert {"id", "prompt", "chosen", "rejected"} == set(row)
@@ -118,7 +121,7 @@ def test_a_freeze_that_breaks_off_leaves_nothing(tmp_path, monkeypatch):
 
     monkeypatch.setattr(dataset, "_manifest", full_disk)
     with pytest.raises(OSError, match="No space"):
-        freeze([pair(n) for n in range(40)], DATASET_ID, tmp_path, "base")
+        freeze([example(n) for n in range(40)], DATASET_ID, tmp_path, "base")
 
     assert [] == list(tmp_path.iterdir())
 
@@ -126,8 +129,8 @@ def test_a_freeze_that_breaks_off_leaves_nothing(tmp_path, monkeypatch):
 @pytest.mark.parametrize("character", ["\u2028", "\u2029", "\x85", "\x0b", "\x1c"])
 def test_what_is_frozen_is_read_back_whatever_characters_people_type(tmp_path, character):
     """A copied text may hold a line separator; the run must not end for it."""
-    pairs = [replace(pair(n), chosen=f"One{character}two {n}.") for n in range(40)]
-    frozen = freeze(pairs, DATASET_ID, tmp_path, "base")
+    examples = [example(n, good=f"One{character}two {n}.") for n in range(40)]
+    frozen = freeze(examples, DATASET_ID, tmp_path, "base")
 
     heldout = dataset.read_heldout(frozen.path)
 

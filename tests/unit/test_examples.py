@@ -11,10 +11,11 @@ from pathlib import Path
 import pytest
 from pypdf import PdfReader
 
+from answering.scoring import holds_facts
 from core.jsonl import read_own_jsonl
 from core.types import Reason
 from examples import customers
-from examples.customers import NOT_FOUND, Preference, Verdict, holds_facts, judge, wins
+from examples.customers import NOT_FOUND, Preference, Verdict, judge, wins
 
 COMPANY = Path(customers.__file__).parent / "company"
 ARTICLES = COMPANY / "articles"

@@ -4,21 +4,24 @@ import doctest
 
 import pytest
 
-from training import gate, recipe, trial
-from training.gate import Answered, Evidence, PairMargins, decide, wilson_interval
-from training.trial import Asked, score
+from training import recipe
+from training.gate import replay, rules, statistics
+from training.gate.replay import Asked, score
+from training.gate.rules import Answered, Evidence, HeldoutScore, decide
+from training.gate.statistics import wilson_interval
+from training.objectives import dpo
 
 GOOD = Answered(n_words=12, is_empty=False, loops=False, has_facts=True, cites_right=True)
 
 
 def evidence(*, wins=30, losses=2, live=None, candidate=None, n_golden=60):
     """A clear improvement that lost nothing, unless told otherwise."""
-    margins = [PairMargins(0.0, 1.0)] * wins + [PairMargins(1.0, 0.0)] * losses
+    heldout = [HeldoutScore(0.0, 1.0)] * wins + [HeldoutScore(1.0, 0.0)] * losses
     return Evidence(
-        margins=margins,
+        heldout=heldout,
         live_answers=live or [GOOD] * 60,
         candidate_answers=candidate or [GOOD] * 60,
-        chosen_words=14.0,
+        wanted_words=14.0,
         n_golden=n_golden,
     )
 
@@ -47,8 +50,8 @@ def test_an_improvement_that_may_be_luck_is_refused(wins, losses):
 
 def test_ties_count_half():
     """A candidate equal to the live one is not better."""
-    margins = [PairMargins(1.0, 1.01)] * 40
-    report = decide(Evidence(margins, [GOOD], [GOOD], 14.0, 0))
+    heldout = [HeldoutScore(1.0, 1.01)] * 40
+    report = decide(Evidence(heldout, [GOOD], [GOOD], 14.0, 0))
 
     assert (20.0, False) == (report.figures["heldout_wins"], report.passed)
 
@@ -110,14 +113,14 @@ def test_answers_far_from_both_the_live_and_the_preferred_length_are_refused(n_w
 
 def test_a_length_that_people_prefer_is_not_a_fault():
     """If customers want lists, longer answers are what they asked for."""
-    wanted = Evidence([PairMargins(0, 1)] * 30, [GOOD], answers(60, n_words=50), 48.0, 0)
+    wanted = Evidence([HeldoutScore(0, 1)] * 30, [GOOD], answers(60, n_words=50), 48.0, 0)
 
     assert decide(wanted).passed
 
 
 def test_without_any_answer_nothing_passes():
     """No evidence is no permission."""
-    assert not decide(Evidence([PairMargins(0, 1)] * 30, [], [], 14.0, 0)).passed
+    assert not decide(Evidence([HeldoutScore(0, 1)] * 30, [], [], 14.0, 0)).passed
 
 
 def test_the_interval_of_no_trials_is_everything():
@@ -156,7 +159,7 @@ def test_an_answer_loops_when_words_repeat_or_it_never_ends(answer, hit_limit, l
     assert loops == score(answer, Asked([]), hit_limit=hit_limit).loops
 
 
-@pytest.mark.parametrize("module", [gate, recipe, trial])
+@pytest.mark.parametrize("module", [dpo, recipe, replay, rules, statistics])
 def test_the_examples_in_the_docstrings_hold(module):
     """They are documentation that can't lie."""
     assert 0 == doctest.testmod(module).failed

@@ -1,32 +1,32 @@
-"""Puts candidate and live to the same questions through the running vLLM, for the gate."""
+"""Ask candidate and live the same questions through the running vLLM, and score the answers."""
 
 from __future__ import annotations
 
-import re
 from collections import Counter
 from collections.abc import Callable, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
-from pathlib import Path, PurePosixPath
-from typing import Any
+from functools import partial
+from pathlib import Path
 
-from answering.plan import PromptBuilder
+from answering.plan import Planner
+from answering.scoring import cites_right, holds_facts
+from core.company import GOLDEN, load_company
 from core.db import Database
 from core.errors import InvalidInput
-from core.jsonl import BadLine, Row, read_jsonl
 from core.settings import NOTHING_FOUND, Settings
 from core.types import Message
 from core.vllm import BASE, VllmClient
-from retrieval.load import storable_text
 from training.dataset import read_heldout
-from training.gate import Answered, Evidence, PairMargins
+from training.gate.rules import Answered, Evidence, HeldoutScore
+from training.objectives import Objective
+from training.objectives.objective import Row
 
 N_STREAMS = 8
 MAX_GOLDEN = 100
 MAX_HELDOUT = 200  # enough for a Wilson interval of ±0.07
 MIN_ANSWERS = 20  # with fewer golden questions, held-out prompts are asked as well
 LOOP_WORDS, LOOP_TIMES = 4, 3  # the same four words three times over
-CITATION = re.compile(r"\[(\d+)\]")
 
 Progress = Callable[[str], None]
 
@@ -49,6 +49,7 @@ def measure(
     candidate: str,
     live: str | None,
     dataset: Path,
+    objective: Objective,
     on_progress: Progress,
 ) -> Evidence:
     """
@@ -60,10 +61,10 @@ def measure(
     """
     rows = read_heldout(dataset)[:MAX_HELDOUT]
     baseline = live or BASE
-    on_progress(f"scoring {len(rows)} held-out pairs")
+    on_progress(f"scoring {len(rows)} held-out examples")
     with ThreadPoolExecutor(N_STREAMS) as threads:
-        scored = threads.map(lambda row: _margins(vllm, row, baseline, candidate), rows)
-        margins = [pair for pair in scored if pair is not None]
+        scored = threads.map(lambda row: _score(vllm, objective, row, baseline, candidate), rows)
+        heldout = [score for score in scored if score is not None]
         golden, problems = golden_questions(db, settings)
         extra = [Asked(row["prompt"]) for row in rows[: max(0, MIN_ANSWERS - len(golden))]]
         asked = [*golden, *extra]
@@ -72,31 +73,24 @@ def measure(
             model: list(threads.map(lambda each, m=model: _answer(vllm, settings, m, each), asked))
             for model in (baseline, candidate)
         }
-    chosen = [len(row["chosen"][0]["content"].split()) for row in rows]
+    wanted = [len(objective.wanted_text(row).split()) for row in rows]
     return Evidence(
-        margins=margins,
+        heldout=heldout,
         live_answers=answers[baseline],
         candidate_answers=answers[candidate],
-        chosen_words=sum(chosen) / len(chosen) if chosen else 0.0,
+        wanted_words=sum(wanted) / len(wanted) if wanted else 0.0,
         n_golden=len(golden),
         golden_problems=problems,
     )
 
 
-def _margins(
-    vllm: VllmClient, row: dict[str, Any], baseline: str, candidate: str
-) -> PairMargins | None:
-    """Return one pair's margins; None when it is longer than the server's context."""
-
-    def margin(model: str) -> float:
-        chosen, rejected = (
-            vllm.sequence_logprob(model, row["prompt"], row[side][0]["content"])
-            for side in ("chosen", "rejected")
-        )
-        return chosen - rejected
-
+def _score(
+    vllm: VllmClient, objective: Objective, row: Row, baseline: str, candidate: str
+) -> HeldoutScore | None:
+    """Return a row's score under both models; None when it is longer than their context."""
+    live, new = (partial(vllm.sequence_logprob, model) for model in (baseline, candidate))
     try:
-        return PairMargins(live=margin(baseline), candidate=margin(candidate))
+        return HeldoutScore(live=objective.score(row, live), candidate=objective.score(row, new))
     except InvalidInput:
         return None
 
@@ -107,50 +101,19 @@ def golden_questions(db: Database, settings: Settings) -> tuple[list[Asked], lis
 
     And what is wrong with each line that can't be used: it is left out, the others count.
     """
-    path = settings.company / "golden.jsonl"
-    if not path.is_file():
-        return [], []
-    entries, problems = read_golden(path)
-    build = PromptBuilder(db, settings)
+    company = load_company(settings.company)
+    problems = list(company.golden_problems)
+    planner = Planner.of(settings, db)
     asked = []
-    for row in entries[:MAX_GOLDEN]:
-        entry = row.fields
+    for golden in company.golden[:MAX_GOLDEN]:
         try:
-            prompt = build(entry["question"])
+            plan = planner.plan(golden.question)
         except InvalidInput as exc:  # longer than the model takes
-            problems.append(f"line {row.number}: {exc}")
+            problems.append(f"{GOLDEN} line {golden.line}: {exc}")
             continue
-        shown = [PurePosixPath(passage.uri).name for passage in prompt.passages]
-        asked.append(Asked(prompt.messages, entry["facts"], entry["article"], shown))
+        messages = plan.messages if plan.asks_model else None
+        asked.append(Asked(messages, golden.facts, golden.article, plan.articles))
     return asked, problems
-
-
-def read_golden(path: Path) -> tuple[list[Row], list[str]]:
-    """Return the good lines of a golden file, and what is wrong with each of the others."""
-    entries, problems = [], []
-    for line in read_jsonl(path):
-        if isinstance(line, BadLine):
-            problems.append(str(line))
-        elif why := _fault(line):
-            problems.append(f"line {line.number} {why}")
-        else:
-            entries.append(line)
-    return entries, problems
-
-
-def _fault(line: Row) -> str:
-    """Say what keeps a line from being a golden question; empty when nothing does."""
-    for name in ("question", "article"):
-        if not _is_text(line.fields.get(name)):
-            return f"has no text as `{name}`"
-    facts = line.fields.get("facts")
-    if not isinstance(facts, list) or not facts or not all(map(_is_text, facts)):
-        return "has no list of texts as `facts`"
-    return ""
-
-
-def _is_text(value: Any) -> bool:
-    return isinstance(value, str) and bool(value.strip()) and value == storable_text(value)
 
 
 def _answer(vllm: VllmClient, settings: Settings, model: str, asked: Asked) -> Answered:
@@ -165,23 +128,10 @@ def score(answer: str, asked: Asked, *, hit_limit: bool) -> Answered:
     """Tell whether an answer holds the facts, cites the right article, and reads sanely."""
     words = answer.casefold().split()
     grams = Counter(zip(*(words[start:] for start in range(LOOP_WORDS)), strict=False))
-    cited = [int(number) for number in CITATION.findall(answer)]
-    shown = asked.articles_shown
     return Answered(
         n_words=len(words),
         is_empty=not words,
         loops=hit_limit or max(grams.values(), default=0) >= LOOP_TIMES,
-        has_facts=bool(asked.facts) and all(holds_fact(answer, fact) for fact in asked.facts),
-        cites_right=any(0 < n <= len(shown) and shown[n - 1] == asked.article for n in cited),
+        has_facts=bool(asked.facts) and holds_facts(answer, asked.facts),
+        cites_right=cites_right(answer, asked.article, asked.articles_shown),
     )
-
-
-def holds_fact(answer: str, fact: str) -> bool:
-    """
-    Tell whether a fact stands in an answer as words of its own, in any case.
-
-    >>> holds_fact("It costs $60.", "$6"), holds_fact("Within  45 Days.", "45 days")
-    (False, True)
-    """
-    pattern = rf"(?<![\w$.]){re.escape(' '.join(fact.split()))}(?!\w|[.,]\d)"
-    return re.search(pattern, " ".join(answer.split()), re.IGNORECASE) is not None

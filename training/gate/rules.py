@@ -1,15 +1,14 @@
-"""May this candidate replace what is live? Pure statistics and rules over measured answers."""
+"""The gate's rules over measured answers: better on what was held out, nothing lost; pure."""
 
 from __future__ import annotations
 
-import math
 from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Any
 
 from core.types import GateReport
+from training.gate.statistics import sign_test, wilson_interval
 
-Z_95 = 1.96
 TIE_NATS = 0.02  # vLLM's own repeatability of a sequence's log-probability in bf16
 # Of golden questions, the net share that may lose its fact or citation: freely; if it may be
 # chance; never more.
@@ -21,8 +20,8 @@ LENGTH_SLACK = 2.0
 
 
 @dataclass(frozen=True, slots=True)
-class PairMargins:
-    """log p(chosen) - log p(rejected) of one held-out pair, in nats, under both models."""
+class HeldoutScore:
+    """The objective's score of one held-out example, in nats, under both models."""
 
     live: float
     candidate: float
@@ -43,10 +42,10 @@ class Answered:
 class Evidence:
     """All that the gate decides on; answers at the same place are to the same question."""
 
-    margins: Sequence[PairMargins]
+    heldout: Sequence[HeldoutScore]
     live_answers: Sequence[Answered]
     candidate_answers: Sequence[Answered]
-    chosen_words: float  # mean length of the answers people preferred
+    wanted_words: float  # mean length of the answers that people want
     n_golden: int  # the first so many answers are to golden questions
     golden_problems: Sequence[str] = ()  # lines of golden.jsonl that could not be asked
 
@@ -63,30 +62,30 @@ def decide(evidence: Evidence) -> GateReport:
 
 
 def better_on_heldout(evidence: Evidence) -> tuple[list[str], dict[str, Any]]:
-    """Require the Wilson lower bound of wins on pairs never trained on to exceed one half."""
-    n_pairs = len(evidence.margins)
-    wins = sum(map(_win, evidence.margins))
-    low, high = wilson_interval(wins, n_pairs)
-    gains = [pair.candidate - pair.live for pair in evidence.margins]
+    """Require the Wilson lower bound of wins on what was never trained on to exceed one half."""
+    n_heldout = len(evidence.heldout)
+    wins = sum(map(_win, evidence.heldout))
+    low, high = wilson_interval(wins, n_heldout)
+    gains = [score.candidate - score.live for score in evidence.heldout]
     figures = {
-        "heldout_pairs": n_pairs,
+        "heldout_pairs": n_heldout,  # the key of reports from before there were other objectives
         "heldout_wins": wins,
-        "heldout_win_rate": round(wins / n_pairs, 4) if n_pairs else 0.0,
+        "heldout_win_rate": round(wins / n_heldout, 4) if n_heldout else 0.0,
         "heldout_win_rate_low": round(low, 4),
         "heldout_win_rate_high": round(high, 4),
-        "heldout_margin_gain_nats": round(sum(gains) / n_pairs, 3) if n_pairs else 0.0,
+        "heldout_margin_gain_nats": round(sum(gains) / n_heldout, 3) if n_heldout else 0.0,
     }
     if low > 0.5:
         return [], figures
     return [
-        f"not surely better on held-out pairs: {wins:g} wins of {n_pairs}, lower bound "
+        f"not surely better on held-out pairs: {wins:g} wins of {n_heldout}, lower bound "
         f"{low:.2f}, above 0.50 is needed"
     ], figures
 
 
-def _win(pair: PairMargins) -> float:
-    """One when the candidate prefers the chosen answer more than the live one does; ties half."""
-    gain = pair.candidate - pair.live
+def _win(score: HeldoutScore) -> float:
+    """Return one when the candidate scores higher than the live one; ties count half."""
+    gain = score.candidate - score.live
     return 0.5 if abs(gain) <= TIE_NATS else float(gain > 0)
 
 
@@ -128,19 +127,6 @@ def is_loss(n_lost: int, n_gained: int, n_questions: int) -> bool:
     return net > CHANCE_LOSS_SHARE * n_questions or sign_test(n_lost, n_gained) < CHANCE
 
 
-def sign_test(n_lost: int, n_gained: int) -> float:
-    """
-    Return how likely at least so many losses are if losses and gains are equally likely.
-
-    McNemar's test in its exact, one-sided form; docs/sources.md.
-
-    >>> sign_test(4, 0), sign_test(1, 1)
-    (0.0625, 0.75)
-    """
-    n = n_lost + n_gained
-    return float(sum(math.comb(n, k) for k in range(n_lost, n + 1)) / 2**n)
-
-
 def not_degenerate(evidence: Evidence) -> tuple[list[str], dict[str, Any]]:
     """Refuse empty answers, loops, and lengths far from both the live and the preferred ones."""
     answers, live = evidence.candidate_answers, evidence.live_answers
@@ -156,7 +142,7 @@ def not_degenerate(evidence: Evidence) -> tuple[list[str], dict[str, Any]]:
         "answers_looping_live": sum(a.loops for a in live),
         "words_candidate": round(n_words, 1),
         "words_live": round(live_words, 1),
-        "words_preferred": round(evidence.chosen_words, 1),
+        "words_preferred": round(evidence.wanted_words, 1),
     }
     reasons = []
     most = MAX_BAD_SHARE * len(answers)
@@ -164,42 +150,11 @@ def not_degenerate(evidence: Evidence) -> tuple[list[str], dict[str, Any]]:
         reasons.append(f"{n_empty} of {len(answers)} answers are empty")
     if n_loops > max(most, sum(a.loops for a in live)):
         reasons.append(f"{n_loops} of {len(answers)} answers repeat themselves")
-    shortest = min(live_words, evidence.chosen_words) / LENGTH_SLACK
-    longest = max(live_words, evidence.chosen_words) * LENGTH_SLACK
+    shortest = min(live_words, evidence.wanted_words) / LENGTH_SLACK
+    longest = max(live_words, evidence.wanted_words) * LENGTH_SLACK
     if not shortest <= n_words <= longest:
         reasons.append(
             f"answers have {n_words:.0f} words on average, between {shortest:.0f} and "
             f"{longest:.0f} is expected"
         )
     return reasons, figures
-
-
-def wilson_interval(wins: float, n_trials: int, z: float = Z_95) -> tuple[float, float]:
-    """
-    Return the Wilson score interval of a win rate, in [0, 1]; (0, 1) without trials.
-
-    Wilson (1927), as docs/sources.md cites it; unlike the normal interval it holds for few
-    trials and for rates near 0 and 1.
-
-    >>> tuple(round(end, 3) for end in wilson_interval(8, 8))
-    (0.676, 1.0)
-    """
-    if n_trials == 0:
-        return 0.0, 1.0
-    rate = wins / n_trials
-    centre = rate + z * z / (2 * n_trials)
-    spread = z * math.sqrt(rate * (1 - rate) / n_trials + z * z / (4 * n_trials**2))
-    scale = 1 + z * z / n_trials
-    return max(0.0, (centre - spread) / scale), min(1.0, (centre + spread) / scale)
-
-
-def win_rate_lower_bound(wins: float, n_pairs: int, z: float = Z_95) -> float:
-    """
-    Return the low end of the Wilson interval for a win rate, in [0, 1].
-
-    A candidate passes when this exceeds 0.5, so a lucky 6 of 8 does not ship.
-
-    >>> round(win_rate_lower_bound(6, 8), 3), round(win_rate_lower_bound(120, 200), 3)
-    (0.409, 0.531)
-    """
-    return wilson_interval(wins, n_pairs, z)[0]

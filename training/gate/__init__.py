@@ -1,0 +1,1 @@
+"""May a candidate replace what is live? Both are asked the same, and rules decide."""
