@@ -1,4 +1,4 @@
-"""`ratchet …`: thin doors; each parses its arguments and calls one function elsewhere."""
+"""`ratchet …`: thin commands; each parses its arguments and calls one function elsewhere."""
 
 from __future__ import annotations
 
@@ -7,7 +7,7 @@ import sys
 
 import typer
 
-from cli import asking, backup, judging, knowledge, learning, measure, people, stack
+from cli import asking, backup, jobs, judging, knowledge, learning, measure, people, stack
 
 app = typer.Typer(
     name="ratchet",
@@ -16,7 +16,7 @@ app = typer.Typer(
     add_completion=False,
     pretty_exceptions_enable=False,
 )
-for room in (stack, backup, knowledge, asking, learning, measure, people):
+for room in (stack, backup, knowledge, asking, learning, jobs, measure, people):
     app.registered_commands += room.app.registered_commands
 app.add_typer(judging.app, name="eval")
 
@@ -26,7 +26,7 @@ def main() -> None:
     logging.getLogger().addHandler(logging.NullHandler())  # errors are shown once, below
     try:
         app()
-    except Exception as exc:  # noqa: BLE001 - the outermost door: everything becomes one line
+    except Exception as exc:  # noqa: BLE001 - nothing is above it: everything becomes one line
         code, line = _explain(exc)
         print(f"ratchet: {line}", file=sys.stderr)
         raise SystemExit(code) from None

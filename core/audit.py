@@ -28,6 +28,7 @@ class Action(StrEnum):
     EVALUATION_REQUESTED = "evaluation requested"
     SEARCH_OPTIONS_CHANGED = "search options changed"
     TRAINING_REQUESTED = "training requested"
+    JOB_CANCELLED = "job cancelled"
     ADAPTER_PROMOTED = "adapter promoted"
     ADAPTER_ROLLED_BACK = "adapter rolled back"
     RATER_EJECTED = "rater ejected"

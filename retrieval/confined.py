@@ -25,7 +25,7 @@ ENVIRONMENT = ("PATH", "LD_LIBRARY_PATH", "PYTHONPATH", "VIRTUAL_ENV")
 
 
 @dataclass(frozen=True, slots=True)
-class Limits:
+class ProcessLimits:
     """What one request may cost: time on the clock, all memory of the process, its answer."""
 
     seconds: float = 20.0
@@ -34,7 +34,7 @@ class Limits:
     answer_bytes: int = 64 * 2**20
 
 
-LIMITS = Limits()
+LIMITS = ProcessLimits()
 
 
 class NoAnswer(DocumentError):
@@ -60,9 +60,10 @@ class ConfinedProcess:
     is a line of JSON and the bytes it announces, both ways, so nothing sent back is ever run.
     """
 
-    def __init__(self, module: str, limits: Limits) -> None:
+    def __init__(self, module: str, limits: ProcessLimits) -> None:
         self._module, self._limits = module, limits
         self._process: subprocess.Popen[bytes] | None = None
+        self._is_over = False
 
     def __enter__(self) -> Self:
         return self
@@ -73,6 +74,7 @@ class ConfinedProcess:
         error: BaseException | None,
         trace: TracebackType | None,
     ) -> None:
+        self._is_over = True  # a thread that nobody waited for must not start another process
         self.close()
 
     @property
@@ -122,6 +124,8 @@ class ConfinedProcess:
         """Send what each new process must know first."""
 
     def _start(self) -> None:
+        if self._is_over:
+            raise NoAnswer("was not read to its end; ingest it again")
         self._process = subprocess.Popen(
             [sys.executable, "-m", self._module, str(self._limits.memory_bytes)],
             stdin=subprocess.PIPE,

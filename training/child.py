@@ -31,7 +31,9 @@ OUT_OF_MEMORY = (
 
 
 class TrainerKilled(TrainingError):
-    """The child ended without a word, for example by kill -9; trying again makes sense."""
+    """The child ended without a word, for example by kill -9."""
+
+    may_pass = True
 
 
 class Degenerated(TrainingError):
