@@ -13,7 +13,7 @@ CURVE = "recall_curve"
 
 @dataclass(frozen=True, slots=True)
 class LegFigures:
-    """How well one leg, or an order made of both, ranks the right articles."""
+    """How well one order, of a leg or of both fused, ranks the right articles."""
 
     metrics: dict[str, Estimate]
     recall_curve: list[float]  # recall@1 to @10

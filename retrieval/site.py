@@ -13,9 +13,9 @@ from retrieval.fetch import Fetcher, Response
 from retrieval.links import Section, canonical
 from retrieval.load import MEDIA_TYPES, Problem
 from retrieval.parser import Parser
-from retrieval.site_requests import REDIRECTS, Limits, SiteRequests
+from retrieval.site_requests import REDIRECTS, CrawlLimits, SiteRequests
 
-LIMITS = Limits()
+LIMITS = CrawlLimits()
 # FAQ tables are told from other tables by a person, so a site's CSV files are left alone.
 SUFFIXES = {
     kind: suffix for suffix, kind in MEDIA_TYPES.items() if suffix not in (".csv", ".jsonl")
@@ -47,7 +47,7 @@ class Site:
         parser: Parser,
         *,
         public_only: bool = False,
-        limits: Limits | None = None,
+        limits: CrawlLimits | None = None,
         pause: Callable[[float], None] = time.sleep,
     ) -> None:
         self.start = _start_url(url)

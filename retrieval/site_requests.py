@@ -24,7 +24,7 @@ MAX_SITEMAPS = 100
 
 
 @dataclass(frozen=True, slots=True)
-class Limits:
+class CrawlLimits:
     """What one crawl may cost at most; at the first limit it ends and nothing is removed."""
 
     n_pages: int = 5_000
@@ -43,14 +43,14 @@ class Listing:
 
 
 class SiteRequests:
-    """Gets addresses of one site and counts what that costs; what it answers is parsed apart."""
+    """Gets addresses of one site within its limits; `parser` reads what the site answers."""
 
     def __init__(
         self,
         start: str,
         fetcher: Fetcher,
         parser: Parser,
-        limits: Limits,
+        limits: CrawlLimits,
         pause: Callable[[float], None],
     ) -> None:
         self.robots = Robots()  # until `read_robots` has asked
