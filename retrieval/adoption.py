@@ -13,7 +13,6 @@ from core import audit
 from core.audit import Action
 from core.errors import InvalidInput
 from core.settings import Settings
-from retrieval.figures import Comparison
 from retrieval.options import SearchOptions, in_words
 
 
@@ -55,9 +54,8 @@ def adopt(
         raise InvalidInput(
             "this evaluation found nothing that beats the settings in use now; evaluate again"
         )
-    compared = Comparison.from_json(result["against"])
-    adopted = in_use.changed(compared.settings)
-    _append(conn, settings, adopted, actor, compared.verdict, evaluation_id)
+    adopted = in_use.changed(result["against"]["settings"])
+    _append(conn, settings, adopted, actor, result["against"]["verdict"], evaluation_id)
     return adopted
 
 
