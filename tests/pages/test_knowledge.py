@@ -9,11 +9,11 @@ import httpx
 import pytest
 from playwright.sync_api import expect
 
-from bot.desk.articles import find_articles
 from core.db import Database
 from core.jobs import list_jobs, request_job
 from core.settings import Settings
 from retrieval.adoption import current_options
+from retrieval.articles import find_articles
 from retrieval.embed import get_embedder
 from retrieval.ingest import ingest
 from retrieval.options import SearchOptions
