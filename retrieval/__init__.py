@@ -1,1 +1,1 @@
-"""Articles in, ranked passages and their evidence out."""
+"""Articles in, ranked evidence out."""
