@@ -179,7 +179,6 @@ class QualityPage:
             self.in_use: CARDS.in_use(adopted),
             self.adopt: gr.Button(visible=can_adopt(in_use, job.result if job else None)),
             self.back: gr.Button(visible=bool(adopted)),
-            self.card: _evaluation_card(job),
             self.card: _evaluation_card(job, list_attempts(conn, job.id) if job else []),
             self.misses: _miss_list(conn, job.result["misses"]) if job and job.result else "",
             self.history: CARDS.history_table(done),
