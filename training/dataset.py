@@ -161,8 +161,7 @@ def _manifest(
         },
         "n_train": len(train),
         "n_heldout": len(heldout),
-        "objectives": sorted({example.objective for example in (*train, *heldout)}),
-        "pairs": [
+        "examples": [
             _entry(example, part)
             for part, members in (("train", train), ("heldout", heldout))
             for example in members
@@ -172,19 +171,16 @@ def _manifest(
 
 def _entry(example: Example, part: str) -> dict[str, Any]:
     """Return an example as the manifest names it: all but its texts, which the rows have."""
-    raters = [str(rater) for rater in example.raters]
+    provenance = example.provenance
     return {
         "id": str(example.id),
         "part": part,
         "objective": example.objective,
         "weight": example.weight,
+        "raters": [str(rater) for rater in example.raters],
         "turn_id": str(example.turn_id),
         "conversation_id": str(example.conversation_id),
-        "provenance": {
-            **asdict(example.provenance),
-            "correction_id": str(example.provenance.correction_id),
-            "raters": raters,
-        },
+        "provenance": {**asdict(provenance), "correction_id": str(provenance.correction_id)},
     }
 
 

@@ -63,7 +63,9 @@ def measure(
     baseline = live or BASE
     on_progress(f"scoring {len(rows)} held-out examples")
     with ThreadPoolExecutor(N_STREAMS) as threads:
-        scored = threads.map(lambda row: _score(vllm, objective, row, baseline, candidate), rows)
+        scored = threads.map(
+            lambda row: heldout_score(vllm, objective, row, baseline, candidate), rows
+        )
         heldout = [score for score in scored if score is not None]
         golden, problems = golden_questions(db, settings)
         extra = [Asked(row["prompt"]) for row in rows[: max(0, MIN_ANSWERS - len(golden))]]
@@ -84,7 +86,7 @@ def measure(
     )
 
 
-def _score(
+def heldout_score(
     vllm: VllmClient, objective: Objective, row: Row, baseline: str, candidate: str
 ) -> HeldoutScore | None:
     """Return a row's score under both models; None when it is longer than their context."""
