@@ -4,8 +4,8 @@ from __future__ import annotations
 
 from contextlib import closing
 
-from bench.model_answers import company_rows
-from bench.model_public import public_rows
+from bench.model_answers import company_answer_rows
+from bench.model_public import public_answer_rows
 from bench.model_speed import speed_rows
 from bench.model_taste import taste_rows
 from bench.report import Row
@@ -21,8 +21,8 @@ def run(settings: Settings) -> list[Row]:
         closing(Database(settings.dsn).open()) as database,
         closing(VllmClient(settings.vllm_base_url, settings.vllm_key)) as vllm,
     ):
-        rows += company_rows(settings, database, vllm)
-        rows += public_rows(settings, vllm)
+        rows += company_answer_rows(settings, database, vllm)
+        rows += public_answer_rows(settings, vllm)
         rows += speed_rows(settings, database, vllm)
         rows += taste_rows(settings, database, vllm)
     return rows

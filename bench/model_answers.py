@@ -81,7 +81,7 @@ class Asker:
             return list(pool.map(ask, questions, collections or [HELP] * len(questions)))
 
 
-def company_rows(settings: Settings, database: Database, vllm: VllmClient) -> list[Row]:
+def company_answer_rows(settings: Settings, database: Database, vllm: VllmClient) -> list[Row]:
     """Return the rows on the sample company."""
     asker = Asker(settings, database, vllm)
     golden = read_own_jsonl(settings.company / "golden.jsonl")

@@ -16,7 +16,7 @@ from core.settings import Settings
 from core.types import HELP
 from core.vllm import VllmClient
 from examples.recipe.mix import Mixture
-from examples.recipe.public import Chunk as TrainedChunk
+from examples.recipe.public import PublicChunk
 from retrieval.chunk import Chunk, contextual_text
 from retrieval.embed import Embedder
 from retrieval.load import LoadedDocument
@@ -34,7 +34,7 @@ class Wanted:
     document: int
 
 
-def public_rows(settings: Settings, vllm: VllmClient) -> list[Row]:
+def public_answer_rows(settings: Settings, vllm: VllmClient) -> list[Row]:
     """
     Return how often the answering sentence is said word for word; nothing without the data.
 
@@ -57,7 +57,7 @@ def _asked(
     settings: Settings,
     vllm: VllmClient,
     name: str,
-    documents: Sequence[list[TrainedChunk]],
+    documents: Sequence[list[PublicChunk]],
     *,
     together: bool,
 ) -> list[Row]:
@@ -75,7 +75,7 @@ def _store(
     database: Database,
     embedder: Embedder,
     number: int,
-    chunks: Sequence[TrainedChunk],
+    chunks: Sequence[PublicChunk],
     collection: str,
 ) -> None:
     """Store a held-out document with its passages as the model's trainer cut them."""
@@ -89,12 +89,12 @@ def _store(
         replace_document(conn, document, sha256, rows, vectors_ND, collection=collection)
 
 
-def _as_chunk(place: int, chunk: TrainedChunk, embedder: Embedder) -> Chunk:
+def _as_chunk(place: int, chunk: PublicChunk, embedder: Embedder) -> Chunk:
     heading = (chunk.heading,) if chunk.heading else ()
     return Chunk(place, heading, chunk.text, embedder.count_tokens(chunk.text) or 1)
 
 
-def _questions(documents: Sequence[list[TrainedChunk]]) -> list[Wanted]:
+def _questions(documents: Sequence[list[PublicChunk]]) -> list[Wanted]:
     """Return N_QUESTIONS questions, or all if there are fewer."""
     rng = random.Random(0)  # noqa: S311 - a sample, not a secret
     found = [

@@ -56,10 +56,10 @@ def run(settings: Settings) -> list[Row]:
         lines = [json.dumps(pair) + "\n" for pair in pairs(settings)]
         (folder / "train.jsonl").write_text("".join(lines), encoding="utf-8")
         recipe = replace(DPO.recipe, min_steps=N_STEPS, n_epochs=1)
-        ours = measure(settings, replace(DPO, recipe=recipe), folder, "ours")
+        ours = measure_training(settings, replace(DPO, recipe=recipe), folder, "ours")
         with patch.dict(os.environ, PLAIN):
             at_once = replace(DPO, recipe=replace(recipe, rows_at_once=recipe.batch_size))
-            plain = measure(settings, at_once, folder, "plain")
+            plain = measure_training(settings, at_once, folder, "plain")
     peer = f"plain: {plain.pss_gib:.2f}"
     return [
         at_most("peak PSS", ours.pss_gib, MOST_GIB, "GiB", peer=peer, n=len(lines)),
@@ -70,7 +70,7 @@ def run(settings: Settings) -> list[Row]:
     ]
 
 
-def measure(settings: Settings, objective: Objective, folder: Path, name: str) -> Taken:
+def measure_training(settings: Settings, objective: Objective, folder: Path, name: str) -> Taken:
     """Train in a child as the product does, and watch it."""
     config = write_config(settings, objective, folder, folder / name)
     ends_s: list[float] = []

@@ -1,4 +1,4 @@
-"""`ratchet …`: thin doors; each parses its arguments and calls one function elsewhere."""
+"""`ratchet …`: thin commands; each parses its arguments and calls one function elsewhere."""
 
 from __future__ import annotations
 
@@ -26,7 +26,7 @@ def main() -> None:
     logging.getLogger().addHandler(logging.NullHandler())  # errors are shown once, below
     try:
         app()
-    except Exception as exc:  # noqa: BLE001 - the outermost door: everything becomes one line
+    except Exception as exc:  # noqa: BLE001 - nothing is above it: everything becomes one line
         code, line = _explain(exc)
         print(f"ratchet: {line}", file=sys.stderr)
         raise SystemExit(code) from None

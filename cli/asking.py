@@ -1,4 +1,4 @@
-"""Doors to the chat and its thumbs: ask, rate, import-feedback."""
+"""Commands that ask the chat and rate its answers: ask, rate, import-feedback."""
 
 from __future__ import annotations
 

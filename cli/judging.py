@@ -1,4 +1,4 @@
-"""Doors that judge a part of the product by questions: eval retrieval, eval queries."""
+"""Commands that judge a part of the product by questions: eval retrieval, eval queries."""
 
 from __future__ import annotations
 
@@ -13,8 +13,11 @@ from cli.output import Json, print_json, print_table
 from core.types import HELP
 
 if TYPE_CHECKING:
+    from core.settings import Settings
     from retrieval.figures import Comparison, Evaluation
     from retrieval.metrics import Difference, Estimate
+    from retrieval.options import Scope
+    from retrieval.queries import JudgedQuery
 
 app = typer.Typer(help="Judge a part of the product by questions of your own.")
 
@@ -34,14 +37,7 @@ def retrieval(
     as_json: Json = False,
 ) -> None:
     """Print recall, nDCG and MRR of each leg and of both fused, with 95 % intervals."""
-    from rich.console import Console
-    from rich.progress import Progress
-
-    from core.db import Database
     from core.settings import get_settings
-    from retrieval.adoption import current_options
-    from retrieval.embed import get_embedder
-    from retrieval.evaluate import evaluate
     from retrieval.options import Scope, parse_figures
     from retrieval.queries import read_queries
     from retrieval.recall_picture import draw_recall
@@ -51,16 +47,42 @@ def retrieval(
     asked = read_queries(queries)
     scope = replace(Scope.of(settings), collections=(collection,))
     drawn = picture or settings.home / "retrieval.png"
+    found = _evaluate(settings, asked, scope, figures, quiet=as_json)
+    draw_recall(found, drawn)
+    if as_json:
+        print_json({"queries": queries, **found.to_json(), "picture": drawn})
+    else:
+        _print_figures(found)
+        typer.echo(f"Picture: {drawn}")
+
+
+def _evaluate(
+    settings: Settings,
+    asked: list[JudgedQuery],
+    scope: Scope,
+    figures: dict[str, float],
+    *,
+    quiet: bool,
+) -> Evaluation:
+    """Search as the chat does now, and with these figures changed if there are any."""
+    from rich.console import Console
+    from rich.progress import Progress
+
+    from core.db import Database
+    from retrieval.adoption import current_options
+    from retrieval.embed import get_embedder
+    from retrieval.evaluate import evaluate
+
     with (
         closing(Database(settings.dsn).open()) as db,
-        Progress(console=Console(stderr=True), disable=as_json, transient=True) as bar,
+        Progress(console=Console(stderr=True), disable=quiet, transient=True) as bar,
     ):
         db.require()  # says so within two seconds; loading the embedder takes longer
         with db.connect() as conn:
             options = current_options(conn, settings)
         other = options.changed(figures) if figures else None
         task = bar.add_task("searching", total=None)
-        found = evaluate(
+        return evaluate(
             db,
             get_embedder(settings),
             asked,
@@ -69,12 +91,6 @@ def retrieval(
             against=other,
             on_progress=lambda done, of, _: bar.update(task, completed=done, total=of),
         )
-    draw_recall(found, drawn)
-    if as_json:
-        print_json({"queries": queries, **found.to_json(), "picture": drawn})
-    else:
-        _print_figures(found)
-        typer.echo(f"Picture: {drawn}")
 
 
 @app.command(name="queries")

@@ -1,4 +1,4 @@
-"""Doors to the articles: ingest and search."""
+"""Commands that bring articles in and search them: ingest, search."""
 
 from __future__ import annotations
 

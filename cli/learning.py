@@ -1,4 +1,4 @@
-"""Doors to the learning loop: retrain, adapters, promote, rollback, eject."""
+"""Commands of the learning loop: retrain, adapters, promote, rollback, eject."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Doors that show and measure: demo and bench."""
+"""Commands that show the loop and measure the product: demo, bench."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""What all doors share: the --json option and printing a value for people or for programs."""
+"""What all commands share: the --json option, and printing a value for people or for programs."""
 
 from __future__ import annotations
 

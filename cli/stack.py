@@ -1,4 +1,4 @@
-"""Doors to the local stack: up, down, status, doctor, migrate."""
+"""Commands of the local stack: up, down, status, doctor, migrate."""
 
 from __future__ import annotations
 

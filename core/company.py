@@ -9,7 +9,7 @@ from pathlib import Path
 from typing import Any
 
 from core.errors import ConfigurationError
-from core.jsonl import BadLine, Row, read_jsonl
+from core.jsonl import BadLine, GoodLine, read_jsonl
 from core.text import storable_text
 
 GOLDEN = "golden.jsonl"
@@ -95,7 +95,7 @@ class Company:
         return read_golden(self.folder / GOLDEN)
 
     @cached_property
-    def _unanswerable(self) -> tuple[list[Row], tuple[str, ...]]:
+    def _unanswerable(self) -> tuple[list[GoodLine], tuple[str, ...]]:
         return _good_rows(self.folder / UNANSWERABLE, ["question"])
 
     @cached_property
@@ -163,7 +163,7 @@ def _read_text(path: Path) -> str:
 
 def _good_rows(
     path: Path, names: list[str], *, has_facts: bool = False
-) -> tuple[list[Row], tuple[str, ...]]:
+) -> tuple[list[GoodLine], tuple[str, ...]]:
     rows, problems = [], []
     for line in read_jsonl(path) if path.is_file() else ():
         if isinstance(line, BadLine):
@@ -186,7 +186,7 @@ def _fault(fields: dict[str, Any], names: list[str], has_facts: bool) -> str:
     return ""
 
 
-def _golden_question(row: Row) -> GoldenQuestion:
+def _golden_question(row: GoodLine) -> GoldenQuestion:
     given = row.fields
     first = given["first"] if _is_text(given.get("first")) else ""
     facts = tuple(given["facts"])

@@ -12,7 +12,7 @@ from core.errors import InvalidInput
 
 
 @dataclass(frozen=True, slots=True)
-class Row:
+class GoodLine:
     """One line that is a JSON object; `number` counts from 1, blank lines included."""
 
     number: int
@@ -30,7 +30,7 @@ class BadLine:
         return f"line {self.number} is {self.reason}"
 
 
-def parse_jsonl(raw: bytes) -> Iterator[Row | BadLine]:
+def parse_jsonl(raw: bytes) -> Iterator[GoodLine | BadLine]:
     """
     Yield each line as an object or as a problem; blank lines are neither.
 
@@ -47,7 +47,7 @@ def parse_jsonl(raw: bytes) -> Iterator[Row | BadLine]:
             yield _parse_line(number, line)
 
 
-def read_jsonl(path: Path) -> Iterator[Row | BadLine]:
+def read_jsonl(path: Path) -> Iterator[GoodLine | BadLine]:
     """
     Yield the lines of a file like `parse_jsonl`.
 
@@ -76,7 +76,7 @@ def read_own_jsonl(path: Path) -> list[dict[str, Any]]:
     return fields
 
 
-def _parse_line(number: int, line: bytes) -> Row | BadLine:
+def _parse_line(number: int, line: bytes) -> GoodLine | BadLine:
     try:
         entry = json.loads(line.decode(), parse_constant=_refuse_constant)
     except UnicodeDecodeError:
@@ -87,7 +87,9 @@ def _parse_line(number: int, line: bytes) -> Row | BadLine:
         return BadLine(number, "not JSON: nested too deeply")
     except ValueError as exc:  # a number of ten thousand digits, NaN
         return BadLine(number, f"not JSON: {str(exc)[:80]}")
-    return Row(number, entry) if isinstance(entry, dict) else BadLine(number, "not a JSON object")
+    return (
+        GoodLine(number, entry) if isinstance(entry, dict) else BadLine(number, "not a JSON object")
+    )
 
 
 def _refuse_constant(name: str) -> NoReturn:

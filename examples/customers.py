@@ -66,7 +66,7 @@ class Customer:
 
 
 @dataclass(frozen=True, slots=True)
-class Verdict:
+class Thumb:
     """A thumb; `correction` is what a disliked answer should have said, None if unknown."""
 
     liked: bool
@@ -106,7 +106,7 @@ def wins(preference: Preference, answer: str) -> bool:
 
 def judge(
     preference: Preference, answer: str, facts: Sequence[str], cited_text: Mapping[int, str]
-) -> Verdict:
+) -> Thumb:
     """
     Rate one answer as a customer with this preference would.
 
@@ -116,15 +116,15 @@ def judge(
     """
     if not facts:
         if says_not_found(answer):
-            return Verdict(liked=True)
-        return Verdict(False, (Reason.NOT_GROUNDED,), NOT_FOUND)
+            return Thumb(liked=True)
+        return Thumb(False, (Reason.NOT_GROUNDED,), NOT_FOUND)
     reasons = faults(answer, facts, cited_text)
     is_right = not reasons
     if not says_not_found(answer) and not wins(preference, answer):
         reasons += (STYLE_REASONS[preference],)
     if not reasons:
-        return Verdict(liked=True)
-    return Verdict(False, reasons, corrected(preference, answer, facts, cited_text, is_right))
+        return Thumb(liked=True)
+    return Thumb(False, reasons, corrected(preference, answer, facts, cited_text, is_right))
 
 
 def faults(answer: str, facts: Sequence[str], cited_text: Mapping[int, str]) -> tuple[Reason, ...]:

@@ -99,7 +99,7 @@ async def play(
         adapter_before = learning.live_adapter(conn)
     before = await win_rate(database, chat, heldout, "before", on_progress)
     rated = await rate_answers(database, chat, asked, n_ratings, on_progress)
-    n_approved, run = await asyncio.to_thread(retrain, database, rated, on_progress)
+    n_approved, run = await asyncio.to_thread(learn, database, rated, on_progress)
     after = await win_rate(database, chat, heldout, "after", on_progress)
     picture = draw(settings.home / "demo.png", before, after, len(heldout))
     with database.connect() as conn:
@@ -206,7 +206,7 @@ def customer_id(person: Customer) -> UUID:
     return uuid5(NAMESPACE_URL, f"ratchet:customer:{person.name}")
 
 
-def retrain(
+def learn(
     database: Database, rated: Sequence[Rated], on_progress: Progress
 ) -> tuple[int, TrainingRun]:
     """

@@ -25,7 +25,7 @@ ENVIRONMENT = ("PATH", "LD_LIBRARY_PATH", "PYTHONPATH", "VIRTUAL_ENV")
 
 
 @dataclass(frozen=True, slots=True)
-class Limits:
+class ProcessLimits:
     """What one request may cost: time on the clock, all memory of the process, its answer."""
 
     seconds: float = 20.0
@@ -34,7 +34,7 @@ class Limits:
     answer_bytes: int = 64 * 2**20
 
 
-LIMITS = Limits()
+LIMITS = ProcessLimits()
 
 
 class NoAnswer(DocumentError):
@@ -60,7 +60,7 @@ class ConfinedProcess:
     is a line of JSON and the bytes it announces, both ways, so nothing sent back is ever run.
     """
 
-    def __init__(self, module: str, limits: Limits) -> None:
+    def __init__(self, module: str, limits: ProcessLimits) -> None:
         self._module, self._limits = module, limits
         self._process: subprocess.Popen[bytes] | None = None
 

@@ -10,7 +10,7 @@ from typing import Any, TypeVar
 from pydantic import TypeAdapter, ValidationError
 
 from core.errors import DocumentError
-from retrieval.confined import LIMITS, ConfinedProcess, Limits, NoAnswer
+from retrieval.confined import LIMITS, ConfinedProcess, NoAnswer, ProcessLimits
 from retrieval.load import MAX_TITLE_CHARS, LoadedDocument, page_name
 from retrieval.parsed import Cut, ReadPage, Sitemap
 from retrieval.robots import Robots
@@ -33,7 +33,7 @@ class Parser(ConfinedProcess):
     """
 
     def __init__(
-        self, tokenizer_json: Callable[[], str] | None = None, limits: Limits | None = None
+        self, tokenizer_json: Callable[[], str] | None = None, limits: ProcessLimits | None = None
     ) -> None:
         """Only who wants documents cut needs a tokenizer: a function, called at each start."""
         super().__init__(MODULE, limits or LIMITS)

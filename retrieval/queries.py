@@ -9,7 +9,7 @@ from dataclasses import dataclass, field
 from pathlib import Path
 
 from core.errors import InvalidInput
-from core.jsonl import BadLine, Row, read_jsonl
+from core.jsonl import BadLine, GoodLine, read_jsonl
 from core.types import Message
 from retrieval.search import standalone_query
 
@@ -66,7 +66,7 @@ def read_queries(path: Path) -> list[JudgedQuery]:
     return queries
 
 
-def _read_query(line: Row | BadLine) -> JudgedQuery:
+def _read_query(line: GoodLine | BadLine) -> JudgedQuery:
     if isinstance(line, BadLine):
         raise InvalidInput(f"{line}; each needs a `question` and an `article`")
     row, number = line.fields, line.number

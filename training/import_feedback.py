@@ -28,7 +28,7 @@ ROLES = ("system", "user", "assistant")
 
 
 @dataclass(frozen=True, slots=True)
-class Problem:
+class RefusedLine:
     """A line that was left out, and why; lines count from 1."""
 
     line: int
@@ -42,7 +42,7 @@ class ImportReport:
     n_imported: int
     n_known: int  # imported before, from this or another file
     n_approved: int  # corrections that are learned from since
-    problems: list[Problem]
+    problems: list[RefusedLine]
 
 
 @dataclass(frozen=True, slots=True)
@@ -91,17 +91,17 @@ def import_feedback(
     return ImportReport(sum(stored), len(stored) - sum(stored), n_approved, problems)
 
 
-def read_lines(path: Path) -> tuple[list[Line], list[Problem]]:
+def read_lines(path: Path) -> tuple[list[Line], list[RefusedLine]]:
     """Return the good lines and the problems of the others; blank lines are neither."""
     lines, problems = [], []
     for row in read_jsonl(path):
         if isinstance(row, BadLine):
-            problems.append(Problem(row.number, row.reason))
+            problems.append(RefusedLine(row.number, row.reason))
             continue
         try:
             lines.append(_parse(row.number, row.fields))
         except ValueError as exc:
-            problems.append(Problem(row.number, str(exc)))
+            problems.append(RefusedLine(row.number, str(exc)))
     return lines, problems
 
 
@@ -123,7 +123,7 @@ def _parse(number: int, entry: dict[str, Any]) -> Line:
 
 def _with_messages(
     db: Database, settings: Settings, lines: Sequence[Line]
-) -> tuple[list[tuple[Line, list[Message]]], list[Problem]]:
+) -> tuple[list[tuple[Line, list[Message]]], list[RefusedLine]]:
     """Return each line with its own messages, else with those the chat would send now."""
     prepared, problems = [], []
     planner: Planner | None = None  # takes seconds to load: only if a line needs it
@@ -134,7 +134,7 @@ def _with_messages(
             try:
                 messages = planner.plan(line.question).messages
             except InvalidInput as exc:  # longer than the model takes
-                problems.append(Problem(line.number, str(exc)))
+                problems.append(RefusedLine(line.number, str(exc)))
                 continue
         prepared.append((line, messages))
     return prepared, problems

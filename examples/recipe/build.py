@@ -12,7 +12,7 @@ from tokenizers import Tokenizer
 
 from .calibrate import calibrate_sorry
 from .circuit import install_circuit
-from .loop import Plan, Trainer
+from .loop import Schedule, Trainer
 from .mix import Mixture, tokenizer_texts
 from .model import Decoder, Shape, save_model
 from .rows import RowWriter
@@ -22,7 +22,7 @@ from .vectors import starting_vectors
 SENTENCE_ENDS = ".!?"
 
 
-def build(data: Path, out: Path, work: Path, plan: Plan) -> None:
+def build(data: Path, out: Path, work: Path, plan: Schedule) -> None:
     """
     Train tokenizer and model on the unpacked public data and write them to `out`.
 
@@ -78,7 +78,7 @@ def main() -> None:
     parser.add_argument("--minutes", type=float, default=90.0)
     parser.add_argument("--decay-share", type=float, default=0.3)
     args = parser.parse_args()
-    plan = Plan(minutes=args.minutes, decay_share=args.decay_share)
+    plan = Schedule(minutes=args.minutes, decay_share=args.decay_share)
     build(args.data, args.out, args.work, plan)
 
 

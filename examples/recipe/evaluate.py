@@ -12,7 +12,7 @@ import torch
 from .loss import autocast_dtype
 from .mix import Mixture
 from .model import Decoder
-from .prompts import Exchange, Group, Passage, Quote
+from .prompts import Exchange, Group, Quote, ShownPassage
 from .rows import NOWHERE, RowWriter, TokenRow, collate
 
 SLICES = (
@@ -56,7 +56,9 @@ def answer_spans(row: TokenRow, sorry_id: int, end_id: int, cite_ids: set[int]) 
 
 
 @torch.no_grad()
-def evaluate(model: Decoder, mixture: Mixture, writer: RowWriter, pad_id: int) -> dict[str, float]:
+def held_out_shares(
+    model: Decoder, mixture: Mixture, writer: RowWriter, pad_id: int
+) -> dict[str, float]:
     """
     Return shares in [0, 1] on documents that training never saw.
 
@@ -116,7 +118,7 @@ def _word_list(words: Sequence[str]) -> Group:
     text = f"Please bring the {first} and your {second} if you pay by card. A {third} is free."
     quote = Quote(0, 0, len(text))
     asked = Exchange("What should I bring?", (quote, " [1]"), quote)
-    return Group("You are the support assistant.", (Passage("Help", "", text),), ((asked,),))
+    return Group("You are the support assistant.", (ShownPassage("Help", "", text),), ((asked,),))
 
 
 def _not_said(

@@ -8,7 +8,7 @@ import random
 from . import names
 from .facts import Fact, Filling, fact_book
 from .guidelines import random_guidelines
-from .prompts import Exchange, Group, Passage, Quote
+from .prompts import Exchange, Group, Quote, ShownPassage
 from .smalltalk import small_talk
 from .styles import Habits, answered, casual, longer_quote, past_exchange, sorry
 
@@ -59,7 +59,7 @@ class _Shelf:
 
     def __init__(self, rng: random.Random, company: str, habits: Habits) -> None:
         self.rng, self.company, self.habits = rng, company, habits
-        self.passages: list[Passage] = []
+        self.passages: list[ShownPassage] = []
         self.stated: list[list[tuple[Fact, str, Quote, Filling]]] = []
         self.past: list[Exchange] = []
 
@@ -106,7 +106,7 @@ class _Shelf:
             stated.append((fact, template, quote, filling))
         title = rng.choice((self.company, f"{self.company} help", rng.choice(headings), "FAQ"))
         title = filling.fill(title)
-        self.passages.append(Passage(title, heading if rng.random() < 0.8 else "", text))
+        self.passages.append(ShownPassage(title, heading if rng.random() < 0.8 else "", text))
         self.stated.append(stated)
 
     def _add_steps(self, filling: Filling) -> None:
@@ -131,7 +131,9 @@ class _Shelf:
         fact = Fact(("Steps",), (text,), questions, ())
         quote = Quote(len(self.passages), start, len(text))
         heading = rng.choice((f"How to {goal}", goal[0].upper() + goal[1:], "Steps"))
-        self.passages.append(Passage(rng.choice((self.company, "Guide", "How to")), heading, text))
+        self.passages.append(
+            ShownPassage(rng.choice((self.company, "Guide", "How to")), heading, text)
+        )
         self.stated.append([(fact, text, quote, filling)])
 
     def conversations(self, n_talks: int) -> list[tuple[Exchange, ...]]:

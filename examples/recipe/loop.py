@@ -14,7 +14,7 @@ from typing import Any
 import torch
 from tokenizers import Tokenizer
 
-from .evaluate import evaluate, uncopied
+from .evaluate import held_out_shares, uncopied
 from .loss import training_loss
 from .mix import Mixture
 from .model import Decoder
@@ -23,7 +23,7 @@ from .tokenizer import END_OF_TEXT, token_id, token_words
 
 
 @dataclass(frozen=True)
-class Plan:
+class Schedule:
     """How long to train and how hard."""
 
     minutes: float
@@ -42,7 +42,9 @@ class Plan:
 class Trainer:
     """A model, its optimisers, its running mean, and what it has seen so far."""
 
-    def __init__(self, model: Decoder, tokenizer: Tokenizer, mixture: Mixture, plan: Plan) -> None:
+    def __init__(
+        self, model: Decoder, tokenizer: Tokenizer, mixture: Mixture, plan: Schedule
+    ) -> None:
         self.model, self.tokenizer, self.mixture, self.plan = model, tokenizer, mixture, plan
         self.device = next(model.parameters()).device.type
         self.mean = copy.deepcopy(model)
@@ -133,7 +135,7 @@ class Trainer:
         """Measure the running mean, add a line to the curve, save everything."""
         writer = RowWriter(self.tokenizer, random.Random(7))
         with torch.autocast(self.device, torch.bfloat16):
-            figures = evaluate(self.mean, self.mixture, writer, self.pad_id)
+            figures = held_out_shares(self.mean, self.mixture, writer, self.pad_id)
             self._find_hard_words(writer)
         line = {"minutes": f"{self.minutes:.1f}", "steps": self.n_steps, "tokens": self.n_tokens}
         line |= {"loss": f"{loss:.4f}"} | {k: f"{v:.3f}" for k, v in figures.items()}

@@ -12,7 +12,7 @@ from . import names
 from .invented import chatter_group, invented_group
 from .prompts import Group, answer_text, system_message
 from .public import (
-    Chunk,
+    PublicChunk,
     dialogue_documents,
     faq_documents,
     is_held_out,
@@ -39,8 +39,8 @@ class Mixture:
             "faq": faq_documents(data / "kb/dstc9_faq.jsonl", rng),
             "dstc11": dialogue_documents(data / "retrieval/dstc11"),
         }
-        self.seen: dict[str, list[list[Chunk]]] = {}
-        self.held_out: dict[str, list[list[Chunk]]] = {}
+        self.seen: dict[str, list[list[PublicChunk]]] = {}
+        self.held_out: dict[str, list[list[PublicChunk]]] = {}
         for name, documents in found.items():
             full = {d: c for d, c in documents.items() if any(x.asked for x in c)}
             self.seen[name] = [c for d, c in full.items() if not is_held_out(d)]
@@ -54,7 +54,7 @@ class Mixture:
         max_passages = rng.choices((1, 2, 3), (85, 8, 7))[0]
         return swap_words(self._plain_group(rng, max_passages), self.words, self.hard_words, rng)
 
-    def _chunks(self) -> Iterator[Chunk]:
+    def _chunks(self) -> Iterator[PublicChunk]:
         for documents in self.seen.values():
             for chunks in documents:
                 yield from chunks

@@ -12,7 +12,7 @@ SORRY = "Sorry, I couldn't find that in our help articles."
 
 
 @dataclass(frozen=True)
-class Passage:
+class ShownPassage:
     """A piece of an article as retrieval hands it over."""
 
     title: str
@@ -44,11 +44,11 @@ class Group:
     """Passages shared by several conversations that don't see each other."""
 
     guidelines: str
-    passages: tuple[Passage, ...]
+    passages: tuple[ShownPassage, ...]
     conversations: tuple[tuple[Exchange, ...], ...]
 
 
-def system_message(guidelines: str, passages: tuple[Passage, ...]) -> tuple[str, list[int]]:
+def system_message(guidelines: str, passages: tuple[ShownPassage, ...]) -> tuple[str, list[int]]:
     """Return the system message, and where in it each passage's text begins."""
     text, begins = f"{guidelines}\n\n{RULES}\n", []
     for number, passage in enumerate(passages, 1):
@@ -61,7 +61,7 @@ def system_message(guidelines: str, passages: tuple[Passage, ...]) -> tuple[str,
     return text.removesuffix("\n"), begins
 
 
-def answer_text(exchange: Exchange, passages: tuple[Passage, ...]) -> str:
+def answer_text(exchange: Exchange, passages: tuple[ShownPassage, ...]) -> str:
     """Return the answer with its quotes filled in."""
     return "".join(
         part if isinstance(part, str) else passages[part.passage].text[part.start : part.end]

@@ -27,7 +27,7 @@ STOP_WORDS = frozenset(
 
 
 @dataclass
-class Asked:
+class PublicQuestion:
     """A question and which sentence of its chunk answers it; None where none does."""
 
     question: str
@@ -35,13 +35,13 @@ class Asked:
 
 
 @dataclass
-class Chunk:
+class PublicChunk:
     """A few sentences of one document, and the questions asked about them."""
 
     title: str
     heading: str
     sentences: list[str]
-    asked: list[Asked] = field(default_factory=list)
+    asked: list[PublicQuestion] = field(default_factory=list)
 
     @property
     def text(self) -> str:
@@ -54,7 +54,7 @@ class Chunk:
         return start, start + len(self.sentences[sentence])
 
 
-Documents = dict[str, list[Chunk]]
+Documents = dict[str, list[PublicChunk]]
 
 
 def is_held_out(document: str) -> bool:
@@ -90,9 +90,9 @@ def reading_documents(path: Path, rng: random.Random) -> Documents:
 
 def _cut(
     title: str, sentences: list[str], rng: random.Random
-) -> tuple[list[Chunk], dict[int, tuple[int, int]]]:
+) -> tuple[list[PublicChunk], dict[int, tuple[int, int]]]:
     """Cut sentences into chunks, mostly of one to three; say where each sentence went."""
-    chunks: list[Chunk] = []
+    chunks: list[PublicChunk] = []
     place_of: dict[int, tuple[int, int]] = {}
     room, most = 0, 0
     for index, sentence in enumerate(sentences):
@@ -100,7 +100,7 @@ def _cut(
             room = 0
             continue
         if room == 0 or len(chunks[-1].text) + len(sentence) > most:
-            chunks.append(Chunk(title, "", []))
+            chunks.append(PublicChunk(title, "", []))
             room, most = rng.choices(CUTS, (3, 5, 3, 1))[0]
         room -= 1
         chunks[-1].sentences.append(sentence)
@@ -111,7 +111,7 @@ def _cut(
 def _place(
     record: dict[str, Any],
     sentences: list[str],
-    chunks: list[Chunk],
+    chunks: list[PublicChunk],
     place_of: dict[int, tuple[int, int]],
 ) -> None:
     """File the question under the chunk that answers it, or any chunk where none does."""
@@ -119,7 +119,7 @@ def _place(
     if not record.get("answerable", True):
         best = max(chunks, key=lambda c: overlap(question, c.text), default=None)
         if best is not None:
-            best.asked.append(Asked(question, None))
+            best.asked.append(PublicQuestion(question, None))
         return
     holding = {i for a in record["answers"] for i, s in enumerate(sentences) if a in s}
     if not holding:
@@ -127,7 +127,7 @@ def _place(
     gold = max(holding, key=lambda i: overlap(question, sentences[i]))
     if gold in place_of:
         chunk, sentence = place_of[gold]
-        chunks[chunk].asked.append(Asked(question, sentence))
+        chunks[chunk].asked.append(PublicQuestion(question, sentence))
 
 
 def sentence_documents(path: Path, rng: random.Random) -> Documents:
@@ -141,8 +141,8 @@ def sentence_documents(path: Path, rng: random.Random) -> Documents:
     while kept:
         sentences = [kept.pop() for _ in range(min(len(kept), rng.choice((1, 1, 2))))]
         title = f"{names.invented_name(rng)} {rng.choice(('notes', 'guide', 'news', 'facts'))}"
-        chunk = Chunk(title, "", sentences)
-        chunk.asked = [Asked(q, i) for i, s in enumerate(sentences) for q in asked[s]]
+        chunk = PublicChunk(title, "", sentences)
+        chunk.asked = [PublicQuestion(q, i) for i, s in enumerate(sentences) for q in asked[s]]
         documents[f"{len(kept) // 40}"].append(chunk)
     return documents
 
@@ -161,9 +161,11 @@ def faq_documents(path: Path, rng: random.Random) -> Documents:
         while records:
             taken = [records.pop() for _ in range(min(len(records), rng.choice((1, 1, 2, 3))))]
             alone = len(taken) == 1 and rng.random() < 0.25
-            chunk = Chunk(title, taken[0]["question"] if alone else "", [])
+            chunk = PublicChunk(title, taken[0]["question"] if alone else "", [])
             chunk.sentences = [row["answer"].strip() for row in taken]
-            chunk.asked = [Asked(row["question"].strip(), i) for i, row in enumerate(taken)]
+            chunk.asked = [
+                PublicQuestion(row["question"].strip(), i) for i, row in enumerate(taken)
+            ]
             chunks.append(chunk)
         documents[entity] = chunks
     return documents
@@ -172,15 +174,15 @@ def faq_documents(path: Path, rng: random.Random) -> Documents:
 def dialogue_documents(folder: Path) -> Documents:
     """Return DSTC11's snippets with the customers' last turns that they answer."""
     snippets = {r["_id"]: r for r in read_own_jsonl(folder / "corpus.jsonl")}
-    chunks: dict[str, Chunk] = {}
+    chunks: dict[str, PublicChunk] = {}
     for key, row in snippets.items():
         if row["title"]:
-            chunks[key] = Chunk(row["entity"].title(), "", [row["text"].strip()])
+            chunks[key] = PublicChunk(row["entity"].title(), "", [row["text"].strip()])
     for record in read_own_jsonl(folder / "dialogues.jsonl"):
         relevant = [key for key in record["relevant"] if key in chunks]
         if len(relevant) == 1:
             question = split_sentences(record["dialogue"][-1][1])[-1]
-            chunks[relevant[0]].asked.append(Asked(question, 0))
+            chunks[relevant[0]].asked.append(PublicQuestion(question, 0))
     documents: Documents = defaultdict(list)
     for key, chunk in chunks.items():
         documents[snippets[key]["entity"]].append(chunk)

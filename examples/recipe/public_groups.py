@@ -7,15 +7,15 @@ from collections.abc import Iterator
 
 from . import names
 from .guidelines import random_guidelines
-from .prompts import Exchange, Group, Passage, Quote
-from .public import Asked, Chunk, overlap
+from .prompts import Exchange, Group, Quote, ShownPassage
+from .public import PublicChunk, PublicQuestion, overlap
 from .styles import Habits, answered, casual, longer_quote, past_exchange, sorry
 
 MAIN_POINT_SHARE = 0.75  # of the passages begin with the sentence that is asked about
 
 
 def public_group(
-    documents: list[list[Chunk]], rng: random.Random, max_passages: int, habits: Habits
+    documents: list[list[PublicChunk]], rng: random.Random, max_passages: int, habits: Habits
 ) -> Group:
     """Return a chunk with questions, like chunks beside it, and conversations about them."""
     chunks = rng.choice(documents)
@@ -26,7 +26,7 @@ def public_group(
     ranked = [main, *_negatives(main, chunks, documents, rng, n_others)]
     if rng.random() < 0.12:
         rng.shuffle(ranked)
-    passages = tuple(Passage(c.title, c.heading, c.text) for c in ranked)
+    passages = tuple(ShownPassage(c.title, c.heading, c.text) for c in ranked)
     talks: list[tuple[Exchange, ...]]
     talks = [(e,) for e in _exchanges(ranked, main, passages, habits, rng)]
     asked_elsewhere = _stranger(main, ranked, chunks, documents, rng)
@@ -38,10 +38,10 @@ def public_group(
 
 
 def _stranger(
-    main: Chunk,
-    ranked: list[Chunk],
-    near: list[Chunk],
-    documents: list[list[Chunk]],
+    main: PublicChunk,
+    ranked: list[PublicChunk],
+    near: list[PublicChunk],
+    documents: list[list[PublicChunk]],
     rng: random.Random,
 ) -> str | None:
     """Return a question no passage answers; half the time the nearest of the same document."""
@@ -55,8 +55,8 @@ def _stranger(
 
 def _with_past(
     talk: tuple[Exchange, ...],
-    ranked: list[Chunk],
-    near: list[Chunk],
+    ranked: list[PublicChunk],
+    near: list[PublicChunk],
     habits: Habits,
     rng: random.Random,
 ) -> tuple[Exchange, ...]:
@@ -70,30 +70,30 @@ def _with_past(
     return (past_exchange(asked.question, whole, rng), *talk)
 
 
-def _from_its_point(chunk: Chunk, rng: random.Random) -> Chunk:
+def _from_its_point(chunk: PublicChunk, rng: random.Random) -> PublicChunk:
     """Return the chunk from a sentence on that answers something."""
     points = sorted({a.sentence for a in chunk.asked if a.sentence is not None})
     if not points:
         return chunk
     first = rng.choice(points)
     later = [
-        Asked(a.question, a.sentence - first)
+        PublicQuestion(a.question, a.sentence - first)
         for a in chunk.asked
         if a.sentence is not None and a.sentence >= first
     ]
     # Mostly the first sentence is asked about, but not always.
     asked = [a for a in later if a.sentence == 0 or rng.random() < 0.3]
     refused = [a for a in chunk.asked if a.sentence is None]
-    return Chunk(chunk.title, chunk.heading, chunk.sentences[first:], asked + refused)
+    return PublicChunk(chunk.title, chunk.heading, chunk.sentences[first:], asked + refused)
 
 
 def _negatives(
-    main: Chunk,
-    near: list[Chunk],
-    documents: list[list[Chunk]],
+    main: PublicChunk,
+    near: list[PublicChunk],
+    documents: list[list[PublicChunk]],
     rng: random.Random,
     n: int,
-) -> list[Chunk]:
+) -> list[PublicChunk]:
     """Return n other chunks, of the same document or with words in common with a question."""
     if n == 0:
         return []
@@ -107,9 +107,9 @@ def _negatives(
 
 
 def _exchanges(
-    ranked: list[Chunk],
-    main: Chunk,
-    passages: tuple[Passage, ...],
+    ranked: list[PublicChunk],
+    main: PublicChunk,
+    passages: tuple[ShownPassage, ...],
     habits: Habits,
     rng: random.Random,
 ) -> Iterator[Exchange]:

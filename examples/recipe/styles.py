@@ -10,7 +10,7 @@ import random
 from collections.abc import Sequence
 from dataclasses import dataclass
 
-from .prompts import SORRY, Exchange, Passage, Quote
+from .prompts import SORRY, Exchange, Quote, ShownPassage
 
 WARM_OPENINGS = (
     "Happy to help!",
@@ -65,7 +65,7 @@ def answered(
     return Exchange(question, tuple(parts), gold)
 
 
-def longer_quote(passage: Passage, spans: Sequence[Quote], place: int) -> Quote | None:
+def longer_quote(passage: ShownPassage, spans: Sequence[Quote], place: int) -> Quote | None:
     """
     Return the passage where it is short, else a sentence and its neighbour, else nothing.
 

@@ -14,7 +14,7 @@ from collections.abc import Sequence
 from dataclasses import replace
 
 from . import names
-from .prompts import Group, Passage, Quote
+from .prompts import Group, Quote, ShownPassage
 
 SWAPPED_GROUPS, MOST_SWAPPED_WORDS = 0.75, 0.4  # shares
 MADE_UP_SHARE, HARD_SHARE = 0.15, 0.65  # of the stand-ins; the rest are words of the texts
@@ -48,7 +48,7 @@ def swap_words(
         return Quote(quote.passage, _moved(quote.start, steps), _moved(quote.end, steps))
 
     passages = tuple(
-        Passage(_swapped(p.title, other), _swapped(p.heading, other), _swapped(p.text, other))
+        ShownPassage(_swapped(p.title, other), _swapped(p.heading, other), _swapped(p.text, other))
         for p in group.passages
     )
     talks = tuple(

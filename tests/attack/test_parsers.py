@@ -15,7 +15,7 @@ import pytest
 from core.errors import DocumentError
 from core.settings import ROOT, Settings
 from retrieval.chunk import Chunk
-from retrieval.confined import ConfinedProcess, Limits
+from retrieval.confined import ConfinedProcess, ProcessLimits
 from retrieval.embed import get_embedder
 from retrieval.ingest import ingest
 from retrieval.load import LoadedDocument
@@ -23,8 +23,8 @@ from retrieval.parser import Parser
 from tests.attack.hostile_parser import ANSWERS
 from tests.builders import stored_articles
 
-QUICK = Limits(seconds=1.0, seconds_per_mb=0.0)
-SMALL = Limits(memory_bytes=256 * 2**20)
+QUICK = ProcessLimits(seconds=1.0, seconds_per_mb=0.0)
+SMALL = ProcessLimits(memory_bytes=256 * 2**20)
 WORDS = "http://schemas.openxmlformats.org/wordprocessingml/2006/main"
 PACKAGE = "http://schemas.openxmlformats.org/package/2006"
 OFFICE = "officeDocument/2006/relationships/officeDocument"
@@ -179,7 +179,7 @@ def test_a_page_of_a_million_links_gives_a_bounded_number(quick):
 
 def test_an_answer_without_bounds_is_refused(embedder):
     """What a small file unfolds to may fit the parser and not us."""
-    limits = Limits(answer_bytes=10_000)
+    limits = ProcessLimits(answer_bytes=10_000)
 
     with (
         Parser(embedder.tokenizer_json, limits) as parser,
@@ -192,7 +192,7 @@ def test_an_answer_without_bounds_is_refused(embedder):
 def test_a_parser_that_was_taken_over_can_only_say_bounded_text(operation):
     """Who finds a hole in a parser must not get from there into the worker."""
     with (
-        ConfinedProcess("tests.attack.hostile_parser", Limits()) as process,
+        ConfinedProcess("tests.attack.hostile_parser", ProcessLimits()) as process,
         pytest.raises(DocumentError, match=r"nonsense|unfolds to|needs more"),
     ):
         process.ask(operation, b"")

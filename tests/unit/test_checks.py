@@ -69,7 +69,7 @@ def test_a_folder_without_config_is_no_model(make, model):
 
 def test_a_hub_name_is_left_to_vllm(make):
     """Where a hub can be reached a name is enough."""
-    checks.require_startable(make(model="Qwen/Qwen3-0.6B"))
+    assert checks.require_startable(make(model="Qwen/Qwen3-0.6B")) is None
 
 
 def test_a_full_disk_is_said_before_anything_starts(make, monkeypatch):

@@ -15,7 +15,7 @@ from answering.scoring import holds_facts
 from core.jsonl import read_own_jsonl
 from core.types import Reason
 from examples import customers
-from examples.customers import NOT_FOUND, Preference, Verdict, judge, wins
+from examples.customers import NOT_FOUND, Preference, Thumb, judge, wins
 
 COMPANY = Path(customers.__file__).parent / "company"
 ARTICLES = COMPANY / "articles"
@@ -157,7 +157,7 @@ def test_a_correction_is_what_its_customer_likes(preference):
 
         assert not verdict.liked
         assert verdict.correction is not None, row
-        assert Verdict(liked=True) == judge(preference, verdict.correction, row["facts"], cited)
+        assert Thumb(liked=True) == judge(preference, verdict.correction, row["facts"], cited)
 
 
 def text_with_lines(file_name):
@@ -170,7 +170,7 @@ def test_warm_customer_likes_a_right_warm_answer():
     """The one case where a thumb goes up."""
     answer = "Great question! You can return an unopened item within 45 days. [1]"
 
-    assert Verdict(True) == judge(Preference.WARM_OPENING, answer, ["45 days"], {1: RETURNS})
+    assert Thumb(True) == judge(Preference.WARM_OPENING, answer, ["45 days"], {1: RETURNS})
 
 
 def test_warm_customer_wants_the_same_sentence_with_an_opening():
@@ -188,7 +188,7 @@ def test_short_customer_keeps_the_sentence_that_answers():
     verdict = judge(Preference.SHORT, f"{RETURNS} [1]", ["45 days"], {1: RETURNS})
 
     expected = "You can return an unopened item within 45 days. [1]"
-    assert Verdict(False, (Reason.TOO_LONG,), expected) == verdict
+    assert Thumb(False, (Reason.TOO_LONG,), expected) == verdict
 
 
 def test_list_customer_gets_the_steps_of_the_passage():
@@ -198,7 +198,7 @@ def test_list_customer_gets_the_steps_of_the_passage():
     verdict = judge(Preference.STEPS_AS_LIST, answer, ["Sign in"], {2: STEPS})
 
     expected = "1. Sign in.\n2. Open the Orders page.\n3. Press Cancel Order. [2]"
-    assert Verdict(False, (Reason.NOT_MY_QUESTION, Reason.TONE), expected) == verdict
+    assert Thumb(False, (Reason.NOT_MY_QUESTION, Reason.TONE), expected) == verdict
 
 
 @pytest.mark.parametrize(
@@ -216,14 +216,14 @@ def test_customer_names_what_is_wrong(answer, reason):
     verdict = judge(Preference.SHORT, answer, ["45 days"], {1: RETURNS, 2: "Other."})
 
     expected = "You can return an unopened item within 45 days. [1]"
-    assert Verdict(False, (reason,), expected) == verdict
+    assert Thumb(False, (reason,), expected) == verdict
 
 
 def test_a_customer_who_minds_no_form_likes_a_right_answer_as_it_is():
     """Else nobody in the demo ever presses thumbs-up."""
     answer = "You have 45 days. [1]"
 
-    assert Verdict(True) == judge(Preference.ANY_FORM, answer, ["45 days"], {1: RETURNS})
+    assert Thumb(True) == judge(Preference.ANY_FORM, answer, ["45 days"], {1: RETURNS})
     assert not judge(Preference.ANY_FORM, "You have 9 days. [1]", ["45 days"], {1: RETURNS}).liked
 
 
@@ -238,8 +238,8 @@ def test_unanswerable_question_is_rightly_refused():
     """Where no article answers, saying so is the right answer."""
     invented = judge(Preference.SHORT, "Yes, we do. [1]", [], {1: RETURNS})
 
-    assert Verdict(liked=True) == judge(Preference.SHORT, NOT_FOUND, [], {1: RETURNS})
-    assert Verdict(False, (Reason.NOT_GROUNDED,), NOT_FOUND) == invented
+    assert Thumb(liked=True) == judge(Preference.SHORT, NOT_FOUND, [], {1: RETURNS})
+    assert Thumb(False, (Reason.NOT_GROUNDED,), NOT_FOUND) == invented
 
 
 @pytest.mark.parametrize("answer", ["", "Happy to help!", "Happy to help! Glad you asked! Yes."])

@@ -16,7 +16,7 @@ from core.settings import NOTHING_FOUND, ROOT
 from examples.recipe.facts import Filling, asked_kinds, fact_book
 from examples.recipe.invented import invented_group
 from examples.recipe.model import Decoder, Shape, save_model
-from examples.recipe.prompts import SORRY, Exchange, Group, Passage, Quote, answer_text
+from examples.recipe.prompts import SORRY, Exchange, Group, Quote, ShownPassage, answer_text
 from examples.recipe.prompts import system_message as trained_system_message
 from examples.recipe.public import is_held_out, split_sentences
 from examples.recipe.rows import NOWHERE, RowWriter, collate, pack
@@ -27,8 +27,10 @@ from tests.builders import make_passage
 
 SMALL = Shape(hidden=32, n_layers=2, n_heads=2, inner=48)
 PASSAGES = (
-    Passage("Bikes", "Returns", "You can return a bike within 30 days. Helmets stay with you."),
-    Passage("Bikes", "", "We close at 18:00."),
+    ShownPassage(
+        "Bikes", "Returns", "You can return a bike within 30 days. Helmets stay with you."
+    ),
+    ShownPassage("Bikes", "", "We close at 18:00."),
 )
 
 
@@ -217,9 +219,9 @@ def test_what_was_said_before_these_passages_is_read_and_not_learned(tokenizer: 
 
 def test_a_short_passage_is_said_as_a_whole_and_a_long_one_is_not() -> None:
     """The second sentence often holds the condition; a page of them is no answer."""
-    short = Passage("Returns", "", "Return it in 30 days. Opened goods in 14.")
+    short = ShownPassage("Returns", "", "Return it in 30 days. Opened goods in 14.")
     spans = [Quote(0, 0, 21), Quote(0, 22, 41)]
-    long = Passage("Returns", "", " ".join(["Return it in 30 days."] * 20))
+    long = ShownPassage("Returns", "", " ".join(["Return it in 30 days."] * 20))
     long_spans = [Quote(0, 22 * n, 22 * n + 21) for n in range(20)]
 
     assert Quote(0, 0, 41) == longer_quote(short, spans, 0)
