@@ -97,16 +97,16 @@ def test_any_objective_goes_from_signals_to_a_held_out_score(tmp_path, objective
     frozen = freeze(build_examples(signals, prompts, objective), SPACE, tmp_path, "base")
     rows = read_heldout(frozen.path)
     scores = [heldout_score(Server(), objective, row, "live", "candidate") for row in rows]
-    broken, figures = better_on_heldout(Evidence(scores, [], [], 0.0, 0))
+    finding = better_on_heldout(Evidence(scores, [], [], 0.0, 0))
 
     assert {objective.name} == {each["objective"] for each in frozen.manifest["examples"]}
     columns = {"id", "prompt", *objective.columns}
     assert all(columns == set(row) for row in read_own_jsonl(frozen.path / "train.jsonl"))
     assert {"Good"} == {objective.wanted_text(row).split()[0] for row in rows}
     assert ([], 8.0, 1.0) == (
-        broken,
-        figures["heldout_wins"],
-        figures["heldout_margin_gain_nats"],
+        finding.reasons,
+        finding.figures["heldout_wins"],
+        finding.figures["heldout_margin_gain_nats"],
     )
 
 
