@@ -27,9 +27,9 @@ from bench.report import Row, at_least
 from core.company import load_company
 from core.db import Database
 from core.errors import DatabaseUnavailable, StackError
+from core.jobs import list_jobs, request_job
 from core.settings import ROOT, Settings
 from migrations.apply import apply
-from retrieval import jobs
 from stack import postgres
 
 N_KILLS = 20
@@ -38,7 +38,7 @@ N_QUERIES = 200
 CHANGED_PER_ROUND = 0.4  # of the files, so that every kill finds work to break off
 START_TIMEOUT_S = 120.0
 SEED = 20
-BY_JOB = "from workers.tasks import work_off; work_off()"
+BY_JOB = "from workers.tasks import carry_out; carry_out('ingest')"
 
 
 def rows(settings: Settings, *, n_kills: int = N_KILLS, n_copies: int = N_COPIES) -> list[Row]:
@@ -178,10 +178,10 @@ class Torment:
     def _begin(self, *, as_job: bool, database: str = "tormented") -> subprocess.Popen[str]:
         if as_job:
             with psycopg.connect(self._dsn) as conn:
-                open_ones = [j for j in jobs.list_jobs(conn) if j.state in ("queued", "running")]
+                open_ones = [job for job in list_jobs(conn) if job.is_open]
                 conn.execute("UPDATE jobs SET lease_expires_at = now() WHERE state = 'running'")
                 if not open_ones:
-                    jobs.request_job(conn, "ingest", {"sources": [str(self.articles)]})
+                    request_job(conn, "ingest", {"sources": [str(self.articles)]})
         ours = {
             "RATCHET_DATABASE_URL": f"host={self.data} dbname={database} user=postgres",
             "RATCHET_HOME": str(self.articles.parents[1] / "home"),

@@ -7,7 +7,7 @@ import sys
 
 import typer
 
-from cli import asking, backup, judging, knowledge, learning, measure, people, stack
+from cli import asking, backup, jobs, judging, knowledge, learning, measure, people, stack
 
 app = typer.Typer(
     name="ratchet",
@@ -16,7 +16,7 @@ app = typer.Typer(
     add_completion=False,
     pretty_exceptions_enable=False,
 )
-for room in (stack, backup, knowledge, asking, learning, measure, people):
+for room in (stack, backup, knowledge, asking, learning, jobs, measure, people):
     app.registered_commands += room.app.registered_commands
 app.add_typer(judging.app, name="eval")
 

@@ -27,6 +27,7 @@ class Action(StrEnum):
     INGEST_REQUESTED = "ingest requested"
     EVALUATION_REQUESTED = "evaluation requested"
     TRAINING_REQUESTED = "training requested"
+    JOB_CANCELLED = "job cancelled"
     ADAPTER_PROMOTED = "adapter promoted"
     ADAPTER_ROLLED_BACK = "adapter rolled back"
     RATER_EJECTED = "rater ejected"

@@ -7,6 +7,7 @@ class RatchetError(Exception):
     """Base of all errors a person may see; its text is one clear line."""
 
     exit_code = 1
+    may_pass = False  # whether the same work, tried again later, may well succeed
 
 
 class ConfigurationError(RatchetError):
@@ -25,6 +26,7 @@ class DatabaseError(RatchetError):
     """Postgres did not do what was asked; the transaction was rolled back."""
 
     exit_code = 4
+    may_pass = True
 
 
 class DatabaseUnavailable(DatabaseError):
@@ -47,6 +49,7 @@ class ModelUnavailable(RatchetError):
     """The vLLM server could not be reached or broke off."""
 
     exit_code = 5
+    may_pass = True
 
 
 class MigrationError(RatchetError):
@@ -103,8 +106,12 @@ class TrainingError(RatchetError):
     exit_code = 11
 
 
-class LeaseLost(TrainingError):
-    """Another worker holds this run now; the caller must stop without writing."""
+class LeaseLost(RatchetError):
+    """Another worker holds this job now; the caller must stop without writing."""
+
+
+class Cancelled(RatchetError):
+    """Somebody asked for the end of this job; the caller must stop without writing."""
 
 
 class EmbeddingError(RatchetError):

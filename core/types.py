@@ -69,7 +69,7 @@ class CorrectionStatus(StrEnum):
 
 
 class RunState(StrEnum):
-    """The life of a training run; the last three are final."""
+    """The life of a training run; the last four are final."""
 
     QUEUED = "queued"
     FREEZING = "freezing"
@@ -79,11 +79,12 @@ class RunState(StrEnum):
     PROMOTED = "promoted"
     REJECTED = "rejected"
     FAILED = "failed"
+    CANCELLED = "cancelled"
 
     @property
     def is_final(self) -> bool:
         """Whether the run can no longer change."""
-        return self in (RunState.PROMOTED, RunState.REJECTED, RunState.FAILED)
+        return self in (self.PROMOTED, self.REJECTED, self.FAILED, self.CANCELLED)
 
 
 class DeploymentKind(StrEnum):
@@ -191,33 +192,20 @@ class Review:
 
 @dataclass(frozen=True, slots=True)
 class TrainingRun:
-    """One attempt to learn; a row with a lease and a fencing token."""
+    """What was, or is being, learned, with where its job stands; the ids are the same."""
 
     id: UUID
     state: RunState
     trigger: str  # "command" | "button" | "beat" | "threshold"
-    attempt: int  # 1 … max_attempts
-    lease_token: int  # grows with every lease; a writer with an old token is refused
-    lease_expires_at: datetime | None
-    progress: dict[str, Any]  # {"step", "total_steps", "loss", "margin", "message"}
+    attempt: int  # 1 … max_attempts; 0: no worker took it yet
+    progress: dict[str, Any]  # {"step", "total_steps", "loss", "margin"} or {"message"}
     dataset_id: UUID | None
     adapter_name: str | None
-    reasons: list[str]
-    error: str
+    reasons: list[str]  # why it was rejected
+    error: str  # why its last attempt did not end well
     created_at: datetime
     started_at: datetime | None
     finished_at: datetime | None
-
-
-@dataclass(frozen=True, slots=True)
-class TrainingAttempt:
-    """One try at a run: how it ended, and what ended it."""
-
-    attempt: int  # 1, 2 …
-    started_at: datetime
-    ended_at: datetime | None  # None: a worker is at it, or is gone and not missed yet
-    outcome: str | None  # a state that it left the run in, or "lost": its worker vanished
-    reason: str
 
 
 @dataclass(frozen=True, slots=True)

@@ -25,6 +25,10 @@ BEGIN
 END
 $$;
 
+CREATE FUNCTION public.dataset_examples(manifest jsonb) RETURNS jsonb
+    LANGUAGE sql IMMUTABLE PARALLEL SAFE
+    RETURN COALESCE((manifest -> 'examples'::text), (manifest -> 'pairs'::text), '[]'::jsonb);
+
 CREATE FUNCTION public.refuse_change() RETURNS trigger
     LANGUAGE plpgsql
     AS $$
@@ -175,6 +179,18 @@ CREATE TABLE public.datasets (
     CONSTRAINT datasets_n_train_check CHECK ((n_train >= 0))
 );
 
+CREATE VIEW public.dataset_raters AS
+ SELECT DISTINCT d.id AS dataset_id,
+    rater.id AS rater_id
+   FROM ((public.datasets d
+     CROSS JOIN LATERAL jsonb_array_elements(public.dataset_examples(d.manifest)) example(value))
+     CROSS JOIN LATERAL ( SELECT (example.value ->> 'rater_id'::text) AS "?column?"
+        UNION ALL
+         SELECT jsonb_array_elements_text((example.value -> 'raters'::text)) AS jsonb_array_elements_text
+        UNION ALL
+         SELECT jsonb_array_elements_text(((example.value -> 'provenance'::text) -> 'raters'::text)) AS jsonb_array_elements_text) rater(id))
+  WHERE (rater.id IS NOT NULL);
+
 CREATE TABLE public.deployments (
     id bigint NOT NULL,
     adapter text,
@@ -227,6 +243,18 @@ CREATE TABLE public.gate_reports (
     created_at timestamp with time zone DEFAULT now() NOT NULL
 );
 
+CREATE TABLE public.job_attempts (
+    job_id uuid NOT NULL,
+    attempt integer NOT NULL,
+    started_at timestamp with time zone DEFAULT clock_timestamp() NOT NULL,
+    ended_at timestamp with time zone,
+    outcome text,
+    reason text DEFAULT ''::text NOT NULL,
+    CONSTRAINT job_attempts_attempt_check CHECK ((attempt >= 1)),
+    CONSTRAINT job_attempts_check CHECK (((ended_at IS NULL) = (outcome IS NULL))),
+    CONSTRAINT job_attempts_outcome_check CHECK ((outcome = ANY (ARRAY['done'::text, 'failed'::text, 'retried'::text, 'cancelled'::text, 'lost'::text])))
+);
+
 CREATE TABLE public.jobs (
     id uuid DEFAULT uuidv7() NOT NULL,
     kind text NOT NULL,
@@ -240,10 +268,19 @@ CREATE TABLE public.jobs (
     created_at timestamp with time zone DEFAULT clock_timestamp() NOT NULL,
     started_at timestamp with time zone,
     finished_at timestamp with time zone,
+    key text,
+    phase text DEFAULT ''::text NOT NULL,
+    phases jsonb DEFAULT '{}'::jsonb NOT NULL,
+    lease_token bigint DEFAULT 0 NOT NULL,
+    cancel_requested_at timestamp with time zone,
+    cancel_requested_by text,
+    is_open boolean GENERATED ALWAYS AS ((state = ANY (ARRAY['queued'::text, 'running'::text]))) STORED NOT NULL,
+    CONSTRAINT jobs_cancel_check CHECK (((cancel_requested_at IS NULL) = (cancel_requested_by IS NULL))),
     CONSTRAINT jobs_check CHECK (((state = 'running'::text) = (lease_expires_at IS NOT NULL))),
-    CONSTRAINT jobs_check1 CHECK (((state = ANY (ARRAY['done'::text, 'failed'::text])) = (finished_at IS NOT NULL))),
-    CONSTRAINT jobs_kind_check CHECK ((kind = ANY (ARRAY['ingest'::text, 'evaluate'::text]))),
-    CONSTRAINT jobs_state_check CHECK ((state = ANY (ARRAY['queued'::text, 'running'::text, 'done'::text, 'failed'::text])))
+    CONSTRAINT jobs_finished_check CHECK ((is_open = (finished_at IS NULL))),
+    CONSTRAINT jobs_key_check CHECK ((key <> ''::text)),
+    CONSTRAINT jobs_kind_check CHECK ((kind ~ '^[a-z_]+$'::text)),
+    CONSTRAINT jobs_state_check CHECK ((state = ANY (ARRAY['queued'::text, 'running'::text, 'done'::text, 'failed'::text, 'cancelled'::text])))
 );
 
 CREATE TABLE public.lexeme_counts (
@@ -282,39 +319,18 @@ CREATE TABLE public.sessions (
 CREATE VIEW public.tainted_adapters AS
  SELECT DISTINCT a.name AS adapter,
     e.rater_id
-   FROM (((public.adapters a
-     JOIN public.datasets d ON ((d.id = a.dataset_id)))
-     CROSS JOIN LATERAL jsonb_array_elements((d.manifest -> 'pairs'::text)) pair(value))
-     JOIN public.ejections e ON (((((pair.value -> 'provenance'::text) -> 'raters'::text) ? (e.rater_id)::text) OR ((pair.value ->> 'rater_id'::text) = (e.rater_id)::text))));
-
-CREATE TABLE public.training_attempts (
-    run_id uuid NOT NULL,
-    attempt integer NOT NULL,
-    started_at timestamp with time zone DEFAULT clock_timestamp() NOT NULL,
-    ended_at timestamp with time zone,
-    outcome text,
-    reason text DEFAULT ''::text NOT NULL,
-    CONSTRAINT training_attempts_attempt_check CHECK ((attempt >= 1)),
-    CONSTRAINT training_attempts_check CHECK (((ended_at IS NULL) = (outcome IS NULL))),
-    CONSTRAINT training_attempts_outcome_check CHECK ((outcome = ANY (ARRAY['promoted'::text, 'rejected'::text, 'failed'::text, 'queued'::text, 'lost'::text])))
-);
+   FROM ((public.adapters a
+     JOIN public.dataset_raters r ON ((r.dataset_id = a.dataset_id)))
+     JOIN public.ejections e ON (((e.rater_id)::text = r.rater_id)));
 
 CREATE TABLE public.training_runs (
     id uuid NOT NULL,
-    state text DEFAULT 'queued'::text NOT NULL,
     trigger text NOT NULL,
     period text,
-    attempt integer DEFAULT 0 NOT NULL,
-    lease_token bigint DEFAULT 0 NOT NULL,
-    lease_expires_at timestamp with time zone,
-    progress jsonb DEFAULT '{}'::jsonb NOT NULL,
     dataset_id uuid,
     reasons text[] DEFAULT '{}'::text[] NOT NULL,
-    error text DEFAULT ''::text NOT NULL,
-    created_at timestamp with time zone DEFAULT now() NOT NULL,
-    started_at timestamp with time zone,
-    finished_at timestamp with time zone,
-    CONSTRAINT training_runs_state_check CHECK ((state = ANY (ARRAY['queued'::text, 'freezing'::text, 'fitting'::text, 'gating'::text, 'deploying'::text, 'promoted'::text, 'rejected'::text, 'failed'::text]))),
+    outcome text,
+    CONSTRAINT training_runs_outcome_check CHECK ((outcome = ANY (ARRAY['promoted'::text, 'rejected'::text]))),
     CONSTRAINT training_runs_trigger_check CHECK ((trigger = ANY (ARRAY['command'::text, 'button'::text, 'beat'::text, 'threshold'::text])))
 );
 
@@ -410,6 +426,9 @@ ALTER TABLE ONLY public.feedback
 ALTER TABLE ONLY public.gate_reports
     ADD CONSTRAINT gate_reports_pkey PRIMARY KEY (id);
 
+ALTER TABLE ONLY public.job_attempts
+    ADD CONSTRAINT job_attempts_pkey PRIMARY KEY (job_id, attempt);
+
 ALTER TABLE ONLY public.jobs
     ADD CONSTRAINT jobs_pkey PRIMARY KEY (id);
 
@@ -424,9 +443,6 @@ ALTER TABLE ONLY public.schema_migrations
 
 ALTER TABLE ONLY public.sessions
     ADD CONSTRAINT sessions_pkey PRIMARY KEY (id);
-
-ALTER TABLE ONLY public.training_attempts
-    ADD CONSTRAINT training_attempts_pkey PRIMARY KEY (run_id, attempt);
 
 ALTER TABLE ONLY public.training_runs
     ADD CONSTRAINT training_runs_period_key UNIQUE (period);
@@ -455,13 +471,13 @@ CREATE INDEX corrections_turn ON public.corrections USING btree (turn_id, create
 
 CREATE INDEX feedback_turn ON public.feedback USING btree (turn_id, rater_id, rated_at DESC, id DESC);
 
-CREATE INDEX jobs_open ON public.jobs USING btree (created_at) WHERE (state = ANY (ARRAY['queued'::text, 'running'::text]));
+CREATE UNIQUE INDEX jobs_one_open ON public.jobs USING btree (kind, key) WHERE is_open;
+
+CREATE INDEX jobs_open ON public.jobs USING btree (kind, created_at) WHERE is_open;
 
 CREATE INDEX reviews_turn ON public.reviews USING btree (turn_id, created_at DESC);
 
 CREATE INDEX sessions_open ON public.sessions USING btree (created_at DESC) WHERE (ended_at IS NULL);
-
-CREATE UNIQUE INDEX training_runs_one_active ON public.training_runs USING btree ((true)) WHERE (state <> ALL (ARRAY['promoted'::text, 'rejected'::text, 'failed'::text]));
 
 CREATE INDEX turn_passages_chunk ON public.turn_passages USING btree (chunk_id);
 
@@ -506,14 +522,17 @@ ALTER TABLE ONLY public.gate_reports
 ALTER TABLE ONLY public.gate_reports
     ADD CONSTRAINT gate_reports_run_id_fkey FOREIGN KEY (run_id) REFERENCES public.training_runs(id) ON DELETE CASCADE;
 
+ALTER TABLE ONLY public.job_attempts
+    ADD CONSTRAINT job_attempts_job_id_fkey FOREIGN KEY (job_id) REFERENCES public.jobs(id) ON DELETE CASCADE;
+
 ALTER TABLE ONLY public.reviews
     ADD CONSTRAINT reviews_turn_id_fkey FOREIGN KEY (turn_id) REFERENCES public.turns(id) ON DELETE CASCADE;
 
-ALTER TABLE ONLY public.training_attempts
-    ADD CONSTRAINT training_attempts_run_id_fkey FOREIGN KEY (run_id) REFERENCES public.training_runs(id) ON DELETE CASCADE;
-
 ALTER TABLE ONLY public.training_runs
     ADD CONSTRAINT training_runs_dataset_id_fkey FOREIGN KEY (dataset_id) REFERENCES public.datasets(id);
+
+ALTER TABLE ONLY public.training_runs
+    ADD CONSTRAINT training_runs_id_fkey FOREIGN KEY (id) REFERENCES public.jobs(id) ON DELETE CASCADE;
 
 ALTER TABLE ONLY public.training_steps
     ADD CONSTRAINT training_steps_run_id_fkey FOREIGN KEY (run_id) REFERENCES public.training_runs(id) ON DELETE CASCADE;

@@ -63,6 +63,7 @@ class ConfinedProcess:
     def __init__(self, module: str, limits: ProcessLimits) -> None:
         self._module, self._limits = module, limits
         self._process: subprocess.Popen[bytes] | None = None
+        self._is_over = False
 
     def __enter__(self) -> Self:
         return self
@@ -73,6 +74,7 @@ class ConfinedProcess:
         error: BaseException | None,
         trace: TracebackType | None,
     ) -> None:
+        self._is_over = True  # a thread that nobody waited for must not start another process
         self.close()
 
     @property
@@ -122,6 +124,8 @@ class ConfinedProcess:
         """Send what each new process must know first."""
 
     def _start(self) -> None:
+        if self._is_over:
+            raise NoAnswer("was not read to its end; ingest it again")
         self._process = subprocess.Popen(
             [sys.executable, "-m", self._module, str(self._limits.memory_bytes)],
             stdin=subprocess.PIPE,

@@ -12,8 +12,9 @@ import numpy as np
 from numpy.typing import NDArray
 
 from core.db import Database
-from core.errors import DocumentError, InvalidInput
-from core.settings import CHUNK_TOKENS
+from core.errors import DocumentError, InvalidInput, NotAllowed
+from core.leases import Check, wait_for
+from core.settings import CHUNK_TOKENS, Settings
 from core.types import EVERYONE, HELP
 from retrieval import store
 from retrieval.embed import Embedder
@@ -25,6 +26,7 @@ from retrieval.walk import Walk, walk
 
 INDEX_VERSION = "1"  # raise it when loading or chunking changes: every file is then ingested anew
 BATCH_CHUNKS = 128  # embedded at once and stored in one transaction, over several small documents
+CHECK_CHUNKS = 256  # of a large document, embedded between two looks whether to go on
 
 
 @dataclass(frozen=True, slots=True)
@@ -60,6 +62,23 @@ class _Prepared:
 OnProgress = Callable[[IngestProgress], None]
 
 
+def check_sources(settings: Settings, sources: Sequence[str]) -> None:
+    """
+    Do nothing when a job may read these: URLs, the company's articles, what was uploaded.
+
+    Raises:
+        NotAllowed: A path leads elsewhere, be it over a link; the desk is no way to read /etc.
+    """
+    folders = [(settings.company / "articles").resolve(), (settings.home / "uploads").resolve()]
+    for source in sources:
+        path = Path(source).resolve()
+        if not is_url(source) and not any(path.is_relative_to(folder) for folder in folders):
+            raise NotAllowed(
+                f"{source} lies outside of the company's articles and of what was uploaded; "
+                "run `ratchet ingest` on the server for it"
+            )
+
+
 def ingest(
     db: Database,
     embedder: Embedder,
@@ -70,6 +89,7 @@ def ingest(
     public_only: bool = False,
     chunk_tokens: int = CHUNK_TOKENS,
     on_progress: OnProgress | None = None,
+    check: Check = lambda: None,
 ) -> IngestReport:
     """
     Bring a collection in line with files, folders and sites and report what happened.
@@ -78,7 +98,8 @@ def ingest(
     or site is removed, each in its own transaction, so an interrupted run is finished by the
     next. A file that can't be read, or not within the parser's limits, is reported and what
     was stored of it before stays.
-    With `public_only` sites in private networks are refused.
+    With `public_only` sites in private networks are refused. `check` is called all the while
+    and may raise: then what is stored stays, and nobody waits for the page being read.
 
     Raises:
         InvalidInput: A path does not exist or a site can't be begun; nothing of it was done.
@@ -100,7 +121,7 @@ def ingest(
         run = _Run(db, embedder, parser, collection, audience, chunk_tokens, known, on_progress)
         run.report.problems += found.problems
         run.report.skipped += found.n_skipped
-        _embed_and_store(run, _prepared(run, found.files, sites))
+        _embed_and_store(run, _prepared(run, found.files, sites), check)
         _remove_missing(run, roots, found, sites)
     return run.report
 
@@ -184,19 +205,17 @@ def _changed(run: _Run, item: Path | Page) -> _Prepared | None:
     return None if run.is_unchanged(item.uri, sha256) else run.cut(document, sha256)
 
 
-def _embed_and_store(run: _Run, prepared: Iterator[_Prepared]) -> None:
+def _embed_and_store(run: _Run, prepared: Iterator[_Prepared], check: Check) -> None:
     """Embed each batch while a thread stores the one before and another reads the next."""
     batches = _batches(prepared)
-    with (
-        ThreadPoolExecutor(max_workers=1, thread_name_prefix="read") as reader,
-        ThreadPoolExecutor(max_workers=1, thread_name_prefix="store") as storer,
-    ):
+    reader = ThreadPoolExecutor(max_workers=1, thread_name_prefix="read")
+    with ThreadPoolExecutor(max_workers=1, thread_name_prefix="store") as storer:
         following = reader.submit(next, batches, None)
         stored: Future[None] | None = None
         try:
-            while batch := following.result():
+            while batch := wait_for(following, check):
                 following = reader.submit(next, batches, None)
-                embeddings_ND = run.embedder.passages([t for item in batch for t in item.texts])
+                embeddings_ND = _embed(run, batch, check)
                 if stored:
                     stored.result()
                 stored = storer.submit(_store_batch, run, batch, embeddings_ND)
@@ -204,6 +223,16 @@ def _embed_and_store(run: _Run, prepared: Iterator[_Prepared]) -> None:
                 stored.result()
         finally:
             run.ended = True  # the reader stops at its next file
+            reader.shutdown(wait=False)  # it may wait half a minute for a slow site
+
+
+def _embed(run: _Run, batch: Sequence[_Prepared], check: Check) -> NDArray[np.float32]:
+    texts = [text for item in batch for text in item.texts]
+    vectors = []
+    for start in range(0, len(texts), CHECK_CHUNKS):
+        check()
+        vectors.append(run.embedder.passages(texts[start : start + CHECK_CHUNKS]))
+    return np.concatenate(vectors)
 
 
 def _batches(prepared: Iterator[_Prepared]) -> Iterator[list[_Prepared]]:

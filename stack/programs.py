@@ -184,7 +184,9 @@ def _celery(settings: Settings) -> list[Program]:
     celery = [sys.executable, "-m", "celery", "-A", CELERY_APP]
     beat_state = str(settings.home / "supervisor" / "beat")
     one_core = {"OMP_NUM_THREADS": "1"}  # chat shares the machine
-    jobs = cleaned([*celery, "worker", "-Q", "jobs", "-n", "worker@ratchet", "-c", "2"])
+    # Processes share what was loaded before they were forked; one with the embedder holds 0.5 GB
+    # more. As workers.kinds has it, one is always free for the ticks.
+    jobs = cleaned([*celery, "worker", "-Q", "jobs", "-n", "worker@ratchet", "-c", "5"])
     train = cleaned([*celery, "worker", "-Q", "train", "-n", "trainer@ratchet", "-c", "1"])
     train += ["--max-tasks-per-child", "1"]  # gives back the memory that the gate's models took
     kept = {"needs_schema": True, "stop_signal": CELERY_STOP}

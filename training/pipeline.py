@@ -1,38 +1,36 @@
-"""retrain(run_id), the whole story: lease, freeze, fit, register, gate, deploy."""
+"""A retraining, the whole story: freeze, fit, gate, deploy; a retry goes on from the last one."""
 
 from __future__ import annotations
 
-import logging
 import shutil
 from collections.abc import Sequence
 from contextlib import closing
-from dataclasses import dataclass
+from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import Any
 from uuid import UUID, uuid4
 
-from billiard.exceptions import SoftTimeLimitExceeded
 from psycopg import Connection
 
 from core import learning
 from core.db import Database
-from core.errors import DatabaseError, LeaseLost, ModelUnavailable, RatchetError
+from core.learning.runs import RETRAIN
 from core.settings import Settings
-from core.types import Adapter, RunState, TrainingRun, TrainingStep
+from core.types import RunState
+from core.work import HeldJob
 from retrieval.load import storable_text
 from training import child, dataset, deploy, registry
 from training.examples import load_examples
 from training.gate import replay, rules
-from training.lease import HeldLease
 from training.objectives import DPO
 from training.signals import Caps
 
-log = logging.getLogger(__name__)
+__all__ = ["RETRAIN", "retrain"]
 
 VLLM_WAIT_S = 180.0  # a restart of the server takes up to a minute
-MAX_REASON_CHARS = 500
 ACTOR = "trainer"
-TRANSIENT = (ModelUnavailable, DatabaseError, child.TrainerKilled)
+
+Left = dict[str, Any]  # what a phase left in the job's row
 
 
 class Rejected(Exception):
@@ -44,93 +42,73 @@ class Rejected(Exception):
 
 
 @dataclass(frozen=True, slots=True)
-class Work:
-    """One attempt at one run: what every step needs."""
+class Run:
+    """One attempt at one run: what every phase needs."""
 
-    db: Database
+    held: HeldJob
     settings: Settings
-    run: TrainingRun
-    lease: HeldLease
+
+    @property
+    def id(self) -> UUID:
+        """The run's id, which is its job's."""
+        return self.held.job.id
+
+    @property
+    def db(self) -> Database:
+        """The product's database."""
+        return self.held.db
 
     @property
     def folder(self) -> Path:
         """The attempt's working folder."""
-        return self.settings.home / "runs" / str(self.run.id) / f"attempt-{self.run.attempt}"
-
-    def enter(self, state: RunState, message: str) -> None:
-        """Move the run on and say on the pages what happens now."""
-        with self.db.connect() as conn:
-            learning.advance_run(conn, self.run.id, self.lease.token, state)
-            learning.note_progress(conn, self.run.id, self.lease.token, {"message": message})
+        return self.settings.home / "runs" / str(self.id) / f"attempt-{self.held.job.attempt}"
 
     def say(self, message: str) -> None:
-        """Tell the pages what happens within a state."""
-        self.lease.check()
-        with self.db.connect() as conn:
-            learning.note_progress(conn, self.run.id, self.lease.token, {"message": message})
+        """Tell the pages what happens within a phase."""
+        self.held.report(message=message)
 
 
-def retrain(db: Database, settings: Settings, run_id: UUID) -> RunState | None:
+def retrain(held: HeldJob, settings: Settings) -> dict[str, Any]:
     """
-    Carry out the run and return its state after it; None when it is not ours to do.
+    Carry out the run of a job and return its outcome, promoted or rejected.
 
-    Safe to call any number of times at once for one run: the lease decides. What may pass
-    (vLLM or Postgres away, a killed trainer) leaves the run queued until its attempts are
-    used up; anything else, foreseen or not, ends it as failed, with the reason in its row.
+    What each phase leaves is stored with its rows, so a retry repeats only what was broken off:
+    vLLM away at the gate costs no second training. Every other end is an error, for the job.
     """
-    with db.connect() as conn:
-        run = learning.lease_run(conn, run_id, settings.lease_s, settings.max_attempts)
-    if run is None:
-        return None
-    try:
-        with HeldLease(db, run.id, run.lease_token, settings.lease_s) as lease:
-            return _carry_out(Work(db, settings, run, lease))
-    except LeaseLost:
-        return None  # another worker has it; whatever we did is not theirs
-    except DatabaseError:
-        return None  # the lease runs out, then the reaper queues the run again
+    run = Run(held, settings)
+    with run.db.connect() as conn:
+        outcome = learning.get_run(conn, run.id).state
+    if not outcome.is_final:  # else an attempt before was killed after its last transaction
+        outcome = _learn(run)
+    return {"outcome": outcome.value}
 
 
-def _carry_out(work: Work) -> RunState:
-    """Learn, and store how that ended, whatever it was."""
+def _learn(run: Run) -> RunState:
+    left = run.held.left
     try:
-        _learn(work)
-    except Rejected as why:
-        return _end(work, RunState.REJECTED, reasons=why.reasons, error="")
-    except deploy.Tainted as why_not:
-        return _end(work, RunState.REJECTED, reasons=[str(why_not)], error="")
-    except LeaseLost:
-        raise
-    except TRANSIENT as exc:
-        may_retry = work.run.attempt < work.settings.max_attempts
-        return _end(work, RunState.QUEUED if may_retry else RunState.FAILED, error=str(exc))
-    except RatchetError as exc:
-        return _end(work, RunState.FAILED, error=str(exc))
-    except SoftTimeLimitExceeded:
-        return _end(work, RunState.FAILED, error="the run took longer than the worker allows")
-    except Exception as exc:  # nobody knows what it is, so nothing is tried again
-        log.exception("run %s, attempt %s", work.run.id, work.run.attempt)
-        told = " ".join(f"unforeseen {type(exc).__name__}: {exc}".split())[:MAX_REASON_CHARS]
-        return _end(work, RunState.FAILED, error=f"{told}; see the trainer's log")
+        frozen = left(RunState.FREEZING) or _freeze(run)
+        fitted = left(RunState.FITTING) or _fit(run, frozen)
+        gated = left(RunState.GATING) or _gate(run, frozen, fitted)
+        _deploy(run, fitted, gated)
+    except (Rejected, deploy.Tainted) as why:
+        reasons = why.reasons if isinstance(why, Rejected) else [str(why)]
+        with run.db.connect() as conn:
+            run.held.report_with(conn, message="")
+            told = [storable_text(reason) for reason in reasons]
+            learning.judge_run(conn, run.id, RunState.REJECTED, told)
+        return RunState.REJECTED
     return RunState.PROMOTED
 
 
-def _learn(work: Work) -> None:
-    frozen = _freeze(work)
-    adapter_files = _fit(work, frozen)
-    adapter = _register(work, adapter_files)
-    baseline = _gate(work, adapter, frozen)
-    _deploy(work, adapter, baseline)
-
-
-def _freeze(work: Work) -> dataset.FrozenDataset:
-    with work.db.connect() as conn:
-        examples = load_examples(conn, Caps.of(work.settings), DPO)
+def _freeze(run: Run) -> Left:
+    run.held.enter(RunState.FREEZING)
+    with run.db.connect() as conn:
+        examples = load_examples(conn, Caps.of(run.settings), DPO)
     try:
-        frozen = dataset.freeze(examples, uuid4(), work.settings.datasets, work.settings.model)
+        frozen = dataset.freeze(examples, uuid4(), run.settings.datasets, run.settings.model)
     except dataset.TooFewExamples as exc:
         raise Rejected([str(exc)]) from exc
-    with work.db.connect() as conn:
+    with run.db.connect() as conn:
         learning.insert_dataset(
             conn,
             frozen.id,
@@ -140,96 +118,92 @@ def _freeze(work: Work) -> dataset.FrozenDataset:
             n_heldout=frozen.n_heldout,
             manifest=frozen.manifest,
         )
-        token = work.lease.token
-        learning.advance_run(conn, work.run.id, token, RunState.FITTING, dataset_id=frozen.id)
-    return frozen
+        learning.set_dataset(conn, run.id, frozen.id)
+        said = f"training on {frozen.n_train} examples, {frozen.n_heldout} held out"
+        return run.held.leave(conn, RunState.FREEZING, dataset=str(frozen.id), said=said)
 
 
-def _fit(work: Work, frozen: dataset.FrozenDataset) -> Path:
-    work.say(f"training on {frozen.n_train} examples, {frozen.n_heldout} held out")
-    shutil.rmtree(work.folder, ignore_errors=True)
-    config = child.write_config(work.settings, DPO, frozen.path, work.folder)
+def _fit(run: Run, frozen: Left) -> Left:
+    run.held.enter(RunState.FITTING, frozen["said"])
+    with run.db.connect() as conn:
+        learning.forget_steps(conn, run.id)
+    shutil.rmtree(run.folder, ignore_errors=True)
+    config = child.write_config(run.settings, DPO, _dataset(run, frozen), run.folder)
     try:
         with child.training(config) as process:
-            work.lease.on_lost = process.kill
-            for event in child.events(process):
-                _note_step(work, event)
+            run.held.lease.on_lost = process.kill
+            run.held.check()  # it may have been lost just before
+            for report in child.events(process):
+                _note_step(run, report)
     except child.Degenerated as exc:
         raise Rejected([f"training was stopped: {exc}"]) from exc
     finally:
-        work.lease.check()  # a child that we killed ourselves is not the story
-    return work.folder / "adapter"
+        run.held.check()  # a child that we killed ourselves is not the story
+    with run.db.connect() as conn:
+        adapter = registry.register(conn, run.settings, run.folder / "adapter", run.id)
+        left = run.held.leave(conn, RunState.FITTING, adapter=adapter.name)
+    shutil.rmtree(run.folder / "adapter", ignore_errors=True)
+    shutil.rmtree(run.folder / "adapter.work", ignore_errors=True)
+    return left
 
 
-def _note_step(work: Work, event: dict[str, float]) -> None:
-    step = TrainingStep(int(event["step"]), event["loss"], event["margin"], event["accuracy"])
-    with work.db.connect() as conn:
-        learning.record_step(conn, work.run.id, work.lease.token, step)
-        learning.note_progress(conn, work.run.id, work.lease.token, dict(event))
+def _note_step(run: Run, report: child.StepReport) -> None:
+    with run.db.connect() as conn:
+        run.held.report_with(conn, **asdict(report.step), total_steps=report.total_steps)
+        learning.record_step(conn, run.id, report.step)
 
 
-def _register(work: Work, files: Path) -> Adapter:
-    with work.db.connect() as conn:
-        learning.advance_run(conn, work.run.id, work.lease.token, RunState.GATING)
-        adapter = registry.register(conn, work.settings, files, work.run.id)
-    shutil.rmtree(work.folder / "adapter", ignore_errors=True)
-    shutil.rmtree(work.folder / "adapter.work", ignore_errors=True)
-    return adapter
-
-
-def _gate(work: Work, adapter: Adapter, frozen: dataset.FrozenDataset) -> str | None:
-    """Compare with what is live, and return its name."""
-    with work.db.connect() as conn:
+def _gate(run: Run, frozen: Left, fitted: Left) -> Left:
+    """Compare the new adapter with what is live."""
+    run.held.enter(RunState.GATING)
+    with run.db.connect() as conn:
+        adapter = learning.get_adapter(conn, fitted["adapter"])
         deploy.refuse_tainted(conn, adapter.name)
         live = learning.live_adapter(conn)
-    with closing(deploy.client(work.settings)) as vllm:
-        work.say("waiting for the model server")
-        deploy.wait_until_healthy(vllm, VLLM_WAIT_S, work.lease.check)
+    with closing(deploy.client(run.settings)) as vllm:
+        run.say("waiting for the model server")
+        deploy.wait_until_healthy(vllm, VLLM_WAIT_S, run.held.check)
         if live is not None:
-            deploy.reconcile(work.db, work.settings)
+            deploy.reconcile(run.db, run.settings)
         deploy.ensure_loaded(vllm, adapter.name, adapter.path)
         evidence = replay.measure(
-            work.db,
-            work.settings,
+            run.db,
+            run.settings,
             vllm,
             candidate=adapter.name,
             live=live,
-            dataset=frozen.path,
+            dataset=_dataset(run, frozen),
             objective=DPO,
-            on_progress=work.say,
+            on_progress=run.say,
+            check=run.held.check,
         )
     report = rules.decide(evidence)
-    with work.db.connect() as conn:
-        learning.advance_run(conn, work.run.id, work.lease.token, RunState.GATING)
-        learning.insert_gate_report(conn, work.run.id, adapter.name, live, report)
+    with run.db.connect() as conn:
+        learning.insert_gate_report(conn, run.id, adapter.name, live, report)
+        # A report that says no is stored too, but leaves nothing to go on from.
+        left = run.held.leave(conn, RunState.GATING, baseline=live) if report.passed else {}
     if not report.passed:
         raise Rejected(report.reasons)
-    return live
+    return left
 
 
-def _deploy(work: Work, adapter: Adapter, baseline: str | None) -> None:
+def _deploy(run: Run, fitted: Left, gated: Left) -> None:
     def end_run(conn: Connection[Any]) -> None:
-        if learning.live_adapter(conn) != baseline:
+        if learning.live_adapter(conn) != gated["baseline"]:
             raise Rejected(["another model went live during the comparison; train again"])
-        learning.advance_run(conn, work.run.id, work.lease.token, RunState.PROMOTED, error="")
+        learning.judge_run(conn, run.id, RunState.PROMOTED)
+        run.held.leave(conn, RunState.DEPLOYING)
 
-    work.enter(RunState.DEPLOYING, f"making {adapter.name} live")
+    run.held.enter(RunState.DEPLOYING, f"making {fitted['adapter']} live")
     deploy.promote(
-        work.db,
-        work.settings,
-        adapter.name,
+        run.db,
+        run.settings,
+        fitted["adapter"],
         actor=ACTOR,
-        reason=f"run {work.run.id} passed the gate",
+        reason=f"run {run.id} passed the gate",
         with_row=end_run,
     )
 
 
-def _end(
-    work: Work, state: RunState, *, reasons: Sequence[str] | None = None, error: str | None = None
-) -> RunState:
-    why = None if error is None else storable_text(error)
-    told = None if reasons is None else [storable_text(reason) for reason in reasons]
-    with work.db.connect() as conn:
-        learning.advance_run(conn, work.run.id, work.lease.token, state, reasons=told, error=why)
-    deploy.reconcile(work.db, work.settings)  # a rejected candidate need not stay loaded
-    return state
+def _dataset(run: Run, frozen: Left) -> Path:
+    return run.settings.datasets / str(frozen["dataset"])

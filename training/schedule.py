@@ -1,11 +1,10 @@
-"""When a run is due: runs that wait, enough new examples, a new period."""
+"""When a run is due: enough new examples, a new period, somebody ejected."""
 
 from __future__ import annotations
 
 import time
-from uuid import UUID
 
-from core import conversations, learning
+from core import learning
 from core.db import Database
 from core.settings import Settings
 from core.types import RunState, TrainingRun
@@ -14,23 +13,13 @@ from training.eject import request_run_without_ejected
 from training.examples import ExampleCount, count_examples
 from training.signals import Caps
 
-STALE_TURN_S = 600.0  # no answer takes this long; its web server was killed
 REST_AFTER_FAILURE_S = 3600.0  # before beat tries again what has just failed
 
 
-def waiting_runs(db: Database, settings: Settings) -> list[UUID]:
-    """
-    Return the runs that nobody works on: queued ones, and those whose worker is gone.
-
-    Runs without an attempt left are failed first, and answers that were broken off by a kill
-    are closed, so that nothing waits for them. What an ejection asked for while another run
-    was active is requested as soon as that one has ended.
-    """
+def request_by_ejections(db: Database) -> None:
+    """Queue the run that ejections asked for while another one was active, once that has ended."""
     with db.connect() as conn:
-        conversations.fail_stale_turns(conn, STALE_TURN_S)
-        learning.fail_exhausted_runs(conn, settings.max_attempts)
         request_run_without_ejected(conn)
-        return learning.expired_runs(conn)
 
 
 def request_by_threshold(db: Database, settings: Settings) -> TrainingRun | None:

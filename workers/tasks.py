@@ -1,20 +1,23 @@
-"""One door per job, no logic: each opens the database, calls one function, closes it."""
+"""What beat and `begin` call, no logic: each opens the database, calls one function, closes it."""
 
 from __future__ import annotations
 
+import logging
 from collections.abc import Iterator
 from contextlib import contextmanager
-from uuid import UUID
 
 from celery.utils.log import get_task_logger
 
+from core import jobs
 from core.db import Database
 from core.settings import get_settings
-from retrieval import jobs
-from training import deploy, pipeline, schedule
-from workers.app import REAP_EVERY_S, app
+from training import deploy, schedule
+from workers.app import BEGIN_EVERY_S, app
+from workers.carry_out import carry_out_one
+from workers.kinds import kinds
 
 log = get_task_logger(__name__)
+logging.getLogger(jobs.__name__).setLevel(logging.INFO)  # each attempt's end, a good one too
 
 
 @contextmanager
@@ -27,20 +30,24 @@ def _database() -> Iterator[Database]:
         db.close()
 
 
-@app.task(name="retrain")
-def retrain(run_id: str) -> None:
-    """Carry out a run; safe to deliver any number of times."""
+@app.task(name="begin")
+def begin() -> None:
+    """Send a message for each job that waits or whose worker is gone, to its kind's queue."""
+    known = kinds(get_settings())
     with _database() as db:
-        state = pipeline.retrain(db, get_settings(), UUID(run_id))
-    log.info("run %s: %s", run_id, state.value if state else "not ours to do")
+        schedule.request_by_ejections(db)
+        with db.connect() as conn:
+            waiting = jobs.count_waiting(conn)
+    for kind in (known[name] for name in waiting if name in known):
+        for _ in range(min(waiting[kind.name], kind.at_once)):
+            carry_out.apply_async((kind.name,), queue=kind.queue, expires=2 * BEGIN_EVERY_S)
 
 
-@app.task(name="reap")
-def reap() -> None:
-    """Ring for every run that waits or was left behind, and close what can't go on."""
+@app.task(name="carry_out")
+def carry_out(kind: str) -> None:
+    """Carry out a job of this kind, if one may begin; safe to deliver any number of times."""
     with _database() as db:
-        for run_id in schedule.waiting_runs(db, get_settings()):
-            retrain.apply_async((str(run_id),), expires=2 * REAP_EVERY_S)
+        carry_out_one(db, get_settings(), kinds(get_settings())[kind])
 
 
 @app.task(name="threshold")
@@ -63,12 +70,3 @@ def reconcile() -> None:
     with _database() as db:
         for change in deploy.reconcile(db, get_settings()):
             log.info(change)
-
-
-@app.task(name="work_off")
-def work_off() -> None:
-    """Carry out a job that a page asked for, if one waits."""
-    with _database() as db:
-        job = jobs.work_off(db, get_settings())
-    if job:
-        log.info("job %s: %s", job.id, job.kind)

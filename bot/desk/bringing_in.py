@@ -17,8 +17,8 @@ from bot.web.handlers import EVENT, Update, handler
 from core import audit
 from core.audit import Action
 from core.errors import InvalidInput
+from core.jobs import request_job
 from core.people import Permission, Person
-from retrieval.jobs import request_job
 from retrieval.links import canonical, is_url, without_query
 from retrieval.load import MAX_BYTES
 

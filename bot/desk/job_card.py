@@ -6,13 +6,14 @@ from datetime import UTC, datetime
 from typing import Any
 
 from bot.desk.markup import duration, moment, pill, table, text
-from retrieval.jobs import Job
+from core.jobs import Job
 
 STATES: dict[str, tuple[str, str]] = {
     "queued": ("Waiting for the worker", "busy"),
     "running": ("At work", "busy"),
     "done": ("Done", "good"),
     "failed": ("Failed", "bad"),
+    "cancelled": ("Cancelled", "bad"),
 }
 PATIENCE_S = 30.0  # a worker looks every five seconds
 COUNTS = {

@@ -19,10 +19,10 @@ from bot.web.handlers import EVENT, Update, handler
 from core import audit
 from core.audit import Action
 from core.errors import InvalidInput, RatchetError
+from core.jobs import list_attempts
 from core.learning import (
     gate_report_of,
     get_run,
-    list_attempts,
     list_runs,
     request_run,
     run_steps,

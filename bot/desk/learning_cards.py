@@ -8,7 +8,8 @@ from datetime import UTC, datetime
 from bot.desk import words
 from bot.desk.gate_words import gate_card
 from bot.desk.markup import duration, empty, figure_list, moment, pill, table, text
-from core.types import Adapter, Deployment, GateReport, RunState, TrainingAttempt, TrainingRun
+from core.jobs import JobAttempt
+from core.types import Adapter, Deployment, GateReport, RunState, TrainingRun
 from training.examples import ExampleCount
 
 ADAPTERS = '<h2 class="desk-h2">Adapters</h2>'
@@ -39,7 +40,7 @@ def run_label(run: TrainingRun) -> str:
 
 
 def run_card(
-    run: TrainingRun | None, report: GateReport | None, attempts: Sequence[TrainingAttempt]
+    run: TrainingRun | None, report: GateReport | None, attempts: Sequence[JobAttempt]
 ) -> str:
     """Return one run: where it stands, how far it is, how it ended, and what the gate found."""
     if run is None:
@@ -92,7 +93,7 @@ def _outcome(run: TrainingRun, report: GateReport | None) -> str:
     return ""
 
 
-def _attempts(attempts: Sequence[TrainingAttempt]) -> str:
+def _attempts(attempts: Sequence[JobAttempt]) -> str:
     """Return how each attempt ended, when there was more than one."""
     if len(attempts) < 2:
         return ""

@@ -23,9 +23,9 @@ from bot.web.handlers import EVENT, Update, handler
 from core import audit
 from core.audit import Action
 from core.errors import InvalidInput, RatchetError
+from core.jobs import request_job
 from core.people import Permission, Person
 from retrieval.adoption import current_options
-from retrieval.jobs import request_job
 from retrieval.options import SearchOptions, parse_figures
 
 N_SHOWN = 20

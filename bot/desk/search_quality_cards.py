@@ -9,7 +9,7 @@ from uuid import UUID
 from bot.desk.job_card import STATES, job_head
 from bot.desk.markup import empty, moment, ordinal, pill, table, text
 from bot.desk.recall_plot import recall_plot
-from retrieval.jobs import Job
+from core.jobs import Job
 
 LEGS = {
     "dense": "By meaning",

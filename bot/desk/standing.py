@@ -60,8 +60,8 @@ def fingerprint(conn: Connection[Any]) -> str:
     """Return a text that is another one as soon as `load_standing` would answer otherwise."""
     sql = """
         SELECT concat_ws('/',
-            (SELECT count(*) || '.' || string_agg(state, ',' ORDER BY created_at)
-             FROM training_runs),
+            (SELECT count(*) || '.' || string_agg(state || phase, ',' ORDER BY created_at)
+             FROM jobs WHERE kind = 'retrain'),
             (SELECT max(version) FROM adapters),
             (SELECT count(*) FROM gate_reports),
             (SELECT max(id) FROM deployments),
@@ -69,7 +69,7 @@ def fingerprint(conn: Connection[Any]) -> str:
             (SELECT max(created_at) FROM corrections),
             (SELECT count(*) FROM corrections WHERE status = 'rejected'),
             (SELECT count(*) FROM corrections WHERE status = 'approved'),
-            (SELECT count(*) || '.' || count(ended_at) FROM training_attempts))
+            (SELECT count(*) || '.' || count(ended_at) FROM job_attempts))
     """
     row = conn.execute(sql).fetchone()
     assert row is not None  # a SELECT without FROM yields one row

@@ -39,13 +39,14 @@ RUN_STATES: dict[RunState, tuple[str, str]] = {
     RunState.PROMOTED: ("Promoted", "good"),
     RunState.REJECTED: ("Rejected", "bad"),
     RunState.FAILED: ("Failed", "bad"),
+    RunState.CANCELLED: ("Cancelled", "bad"),
 }
 
 ATTEMPT_OUTCOMES: dict[str, str] = {
-    "promoted": "Promoted",
-    "rejected": "Rejected",
+    "done": "Carried out",
     "failed": "Failed",
-    "queued": "Broke off; tried again",
+    "retried": "Broke off; tried again",
+    "cancelled": "Cancelled",
     "lost": "Its worker vanished",
 }
 

@@ -1,4 +1,4 @@
-"""SQL of learning: approved corrections, runs under a lease, adapters, the live log, ejections."""
+"""SQL of learning: approved corrections, runs, adapters, the live log, ejections."""
 
 from core.learning.adapters import (
     adapter_names,
@@ -15,7 +15,6 @@ from core.learning.adapters import (
     next_adapter_name,
     previous_live,
 )
-from core.learning.attempts import list_attempts
 from core.learning.datasets import insert_dataset, newest_dataset_ids
 from core.learning.ejections import (
     answer_ejections,
@@ -26,17 +25,14 @@ from core.learning.ejections import (
     tainted_adapters,
 )
 from core.learning.runs import (
-    advance_run,
-    expired_runs,
-    fail_exhausted_runs,
+    forget_steps,
     get_run,
-    lease_run,
+    judge_run,
     list_runs,
-    note_progress,
     record_step,
-    renew_lease,
     request_run,
     run_steps,
+    set_dataset,
 )
 from core.learning.signals import AnswerFeedback, load_feedback, load_prompts
 
@@ -44,13 +40,11 @@ __all__ = [
     "AnswerFeedback",
     "adapter_names",
     "adapters_on_trial",
-    "advance_run",
     "answer_ejections",
     "clean_adapters_newest_live_first",
     "deploy",
     "eject_rater",
-    "expired_runs",
-    "fail_exhausted_runs",
+    "forget_steps",
     "gate_report_of",
     "get_adapter",
     "get_run",
@@ -59,9 +53,8 @@ __all__ = [
     "insert_dataset",
     "insert_gate_report",
     "is_known_rater",
-    "lease_run",
+    "judge_run",
     "list_adapters",
-    "list_attempts",
     "list_deployments",
     "list_runs",
     "live_adapter",
@@ -70,11 +63,10 @@ __all__ = [
     "lock_deployments",
     "newest_dataset_ids",
     "next_adapter_name",
-    "note_progress",
     "previous_live",
     "record_step",
-    "renew_lease",
     "request_run",
     "run_steps",
+    "set_dataset",
     "tainted_adapters",
 ]

@@ -102,8 +102,7 @@ def adapter_names(conn: Connection[Any]) -> set[str]:
 def adapters_on_trial(conn: Connection[Any]) -> set[str]:
     """Return the adapters whose run has not ended; they are being gated."""
     sql = """
-        SELECT a.name FROM adapters a JOIN training_runs r ON r.id = a.run_id
-        WHERE r.state NOT IN ('promoted', 'rejected', 'failed')
+        SELECT a.name FROM adapters a JOIN jobs j ON j.id = a.run_id WHERE j.is_open
     """
     return {row[0] for row in conn.execute(sql)}
 

@@ -20,11 +20,13 @@ from core import feedback, learning
 from core.audit import Action, list_entries
 from core.company import GoldenQuestion
 from core.errors import NotFound
+from core.jobs import Outcome, end_attempt
 from core.settings import ROOT, Settings
 from core.types import CorrectionStatus, DeploymentKind, Rating, RunState
 from examples.admin import Rated, review
 from tests.adapters import write_adapter
 from tests.builders import ADMIN, make_turn
+from tests.worker import hold, retrain
 from training import deploy, pipeline, registry, schedule
 from training.dataset import freeze
 from training.eject import eject
@@ -61,9 +63,10 @@ def give_corrections(conn, n, *, author_id=None, by_admin=False, approved=False,
 def make_adapter(conn, settings, tmp_path, *, live=True):
     """An adapter as a run leaves it that learned from all feedback there is now."""
     run = learning.request_run(conn, "command")
-    run = learning.lease_run(conn, run.id, 60, 3)
+    job = hold(conn)
     name = learn(conn, settings, tmp_path, run)
-    learning.advance_run(conn, run.id, run.lease_token, RunState.PROMOTED)
+    learning.judge_run(conn, run.id, RunState.PROMOTED)
+    end_attempt(conn, job, Outcome.DONE, result={})
     if live:
         learning.deploy(conn, name, DeploymentKind.PROMOTE, "trainer", "")
     return name
@@ -81,9 +84,8 @@ def learn(conn, settings, tmp_path, run):
         n_heldout=frozen.n_heldout,
         manifest=frozen.manifest,
     )
-    token = run.lease_token
-    learning.advance_run(conn, run.id, token, RunState.GATING, dataset_id=frozen.id)
-    folder = write_adapter(tmp_path / str(run.id))
+    learning.set_dataset(conn, run.id, frozen.id)
+    folder = write_adapter(tmp_path / str(run.id) / str(frozen.id))
     return registry.register(conn, settings, folder, run.id).name
 
 
@@ -108,7 +110,7 @@ def test_sixty_corrections_from_sixty_cookies_train_nothing(database, settings):
         run_id = learning.request_run(conn, "command").id
 
     assert ExampleCount(0, 0) == count(database)
-    assert RunState.REJECTED is pipeline.retrain(database, settings, run_id)
+    assert RunState.REJECTED is retrain(database, settings)
     with database.connect() as conn:
         [reason] = learning.get_run(conn, run_id).reasons
         assert learning.live_adapter(conn) is None
@@ -207,13 +209,12 @@ def test_a_second_attempt_does_not_wash_the_first_ones_adapter(database, setting
     """The run forgets what it learned from first; the adapter that came of it must not."""
     with database.connect() as conn:
         give_corrections(conn, 20, author_id=MALLORY, approved=True)
-        run_id = learning.request_run(conn, "command").id
-        killed = learning.lease_run(conn, run_id, 0, 3)
-        tainted = learn(conn, settings, tmp_path, killed)
+        run = learning.request_run(conn, "command")
+        tainted = learn(conn, settings, tmp_path, run)
     eject(database, settings, MALLORY, actor="command")
     with database.connect() as conn:
         give_corrections(conn, 20, author_id=ADMIN, by_admin=True, start=20)
-        learn(conn, settings, tmp_path, learning.lease_run(conn, run_id, 60, 3))
+        learn(conn, settings, tmp_path, run)
 
         assert {tainted} == learning.tainted_adapters(conn)
 
@@ -309,16 +310,20 @@ def test_the_run_that_an_ejection_asks_for_follows_the_active_one(database, sett
     """What is at work now may have read the feedback already; a crash must not lose the wish."""
     with database.connect() as conn:
         give_corrections(conn, 1, author_id=MALLORY)
-        active = learning.lease_run(conn, learning.request_run(conn, "command").id, 60, 3)
+        active = learning.request_run(conn, "command")
+        job = hold(conn)
     at_once = eject(database, settings, MALLORY, actor="command").run_id
-    waiting = schedule.waiting_runs(database, settings)
-    with database.connect() as conn:
-        learning.advance_run(conn, active.id, active.lease_token, RunState.REJECTED, reasons=[""])
-    [run_id] = schedule.waiting_runs(database, settings)
+    runs = []
+    for _ in range(3):
+        schedule.request_by_ejections(database)
+        with database.connect() as conn:
+            runs.append([run.id for run in learning.list_runs(conn)])
+            if len(runs) == 1:
+                end_attempt(conn, job, Outcome.FAILED, reason="disk full")
 
-    assert (None, []) == (at_once, waiting)
-    assert active.id != run_id
-    assert [run_id] == schedule.waiting_runs(database, settings)
+    assert (None, [active.id]) == (at_once, runs[0])
+    assert 2 == len(runs[1])
+    assert runs[1] == runs[2]
 
 
 def test_a_mistyped_rater_is_refused(database, settings):
@@ -337,9 +342,7 @@ def test_a_run_that_trains_on_an_ejected_raters_words_never_deploys(
         give_corrections(conn, 20, author_id=MALLORY, approved=True)
         run_id = learning.request_run(conn, "command").id
     ended = []
-    run = threading.Thread(
-        target=lambda: ended.append(pipeline.retrain(database, settings, run_id))
-    )
+    run = threading.Thread(target=lambda: ended.append(retrain(database, settings)))
     run.start()
     while run.is_alive():
         with database.connect() as conn:

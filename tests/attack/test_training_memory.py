@@ -3,10 +3,11 @@
 import pytest
 
 from core import feedback, learning
+from core.jobs import list_attempts
 from core.settings import Settings
 from core.types import RunState
 from tests.builders import ADMIN, make_messages, make_turn
-from training import pipeline
+from tests.worker import retrain
 
 
 @pytest.mark.parametrize("train_memory_gib", [0.1, 1.6])
@@ -29,11 +30,11 @@ def test_a_training_without_enough_memory_ends_with_that_reason(
             feedback.add_correction(conn, turn.id, ADMIN, f"Hello! It is {n}. [1]", by_admin=True)
         run_id = learning.request_run(conn, "command").id
 
-    ended = pipeline.retrain(database, settings, run_id)
+    ended = retrain(database, settings)
 
     with database.connect() as conn:
         run = learning.get_run(conn, run_id)
-        [attempt] = learning.list_attempts(conn, run_id)
+        [attempt] = list_attempts(conn, run_id)
     assert (RunState.FAILED, 1) == (ended, run.attempt), run.error
     assert f"training needs more than {train_memory_gib:g} GiB of memory; shorten" in run.error
     assert ("failed", run.error) == (attempt.outcome, attempt.reason)

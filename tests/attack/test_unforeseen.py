@@ -13,11 +13,13 @@ from bot.desk.gate_words import gate_card
 from bot.desk.learning_cards import run_card
 from core import feedback, learning
 from core.errors import InvalidInput
+from core.jobs import Outcome, end_attempt, list_attempts
 from core.settings import Settings
 from core.types import RunState
 from retrieval.queries import read_queries
 from tests.builders import ADMIN, make_turn
-from training import child, dataset, pipeline
+from tests.worker import claim, retrain
+from training import child, dataset
 from training.examples import load_examples
 from training.gate.rules import Answered, Evidence, HeldoutScore, decide
 from training.import_feedback import import_feedback
@@ -53,7 +55,7 @@ def request_with_corrections(database, n=20):
 def ended_run(database, run_id):
     """The run with its attempts."""
     with database.connect() as conn:
-        return learning.get_run(conn, run_id), learning.list_attempts(conn, run_id)
+        return learning.get_run(conn, run_id), list_attempts(conn, run_id)
 
 
 def test_line_separators_are_imported_frozen_and_trained_on(database, settings, tmp_path):
@@ -112,7 +114,7 @@ def test_an_error_nobody_foresaw_ends_the_run_at_once_with_its_reason(database, 
     settings.datasets.write_text("a file where a folder should be")
     run_id = request_with_corrections(database)
 
-    ended = pipeline.retrain(database, settings, run_id)
+    ended = retrain(database, settings)
 
     run, [attempt] = ended_run(database, run_id)
     assert (RunState.FAILED, RunState.FAILED, 1) == (ended, run.state, run.attempt)
@@ -129,17 +131,17 @@ def test_a_run_that_outlasts_the_workers_limit_says_so(database, settings):
         raise SoftTimeLimitExceeded
 
     def strike():
-        while True:
+        steps = []
+        while not steps:
             with database.connect() as conn:
-                if learning.get_run(conn, run_id).progress.get("message", "").startswith("train"):
-                    break
+                steps = learning.run_steps(conn, run_id)
         os.kill(os.getpid(), signal.SIGUSR1)
 
     before = signal.signal(signal.SIGUSR1, limit)
     striker = threading.Thread(target=strike)
     striker.start()
     try:
-        ended = pipeline.retrain(database, settings, run_id)
+        ended = retrain(database, settings)
     finally:
         striker.join()
         signal.signal(signal.SIGUSR1, before)
@@ -149,14 +151,15 @@ def test_a_run_that_outlasts_the_workers_limit_says_so(database, settings):
     assert "longer than the worker allows" in run.error
 
 
-def test_the_desk_shows_every_attempt_when_there_was_more_than_one(database):
+def test_the_desk_shows_every_attempt_when_there_was_more_than_one(database, settings):
     """The last reason alone hides what happened before."""
     with database.connect() as conn:
-        run = learning.request_run(conn, "command")
-        first = learning.lease_run(conn, run.id, 60, 3)
-        learning.advance_run(conn, run.id, first.lease_token, RunState.QUEUED, error="vLLM <away>")
-        second = learning.lease_run(conn, run.id, 60, 3)
-        attempts = learning.list_attempts(conn, run.id)
+        run_id = learning.request_run(conn, "command").id
+    job = claim(database, settings, "retrain")
+    with database.connect() as conn:
+        end_attempt(conn, job, Outcome.RETRIED, reason="vLLM <away>")
+    claim(database, settings, "retrain")
+    second, attempts = ended_run(database, run_id)
 
     shown = run_card(second, None, attempts)
 

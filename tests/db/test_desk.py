@@ -17,10 +17,10 @@ from bot.desk.standing import fingerprint
 from bot.web.handlers import permission_of
 from core.audit import list_entries
 from core.feedback import add_correction, decide_correction, record_review
+from core.jobs import list_jobs, request_job
 from core.learning import eject_rater, request_run
 from core.people import PERMISSIONS, Role
 from core.types import CorrectionStatus, Verdict
-from retrieval.jobs import list_jobs, request_job
 from tests.builders import ADMIN, ANNA, make_rating, make_request, make_turn
 from training.signals import Caps
 

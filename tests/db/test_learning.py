@@ -1,4 +1,4 @@
-"""Runs under leases, the deployment log, and what the feedback tables give to learn from."""
+"""Runs and their jobs, the deployment log, and what the feedback tables give to learn from."""
 
 import threading
 from uuid import uuid4
@@ -6,8 +6,8 @@ from uuid import uuid4
 import pytest
 
 from core import conversations, feedback, learning
-from core.errors import LeaseLost, NotFound, TurnNotFound
-from core.learning.attempts import VANISHED
+from core.errors import NotFound, TurnNotFound
+from core.jobs import Outcome, end_attempt, list_jobs, report_progress
 from core.types import (
     CorrectionStatus,
     DeploymentKind,
@@ -19,11 +19,11 @@ from core.types import (
     Verdict,
 )
 from tests.builders import ADMIN, ANNA, BEN, make_messages, make_turn
+from tests.worker import hold
 from training.examples import load_examples
 from training.objectives import DPO
 from training.signals import Caps, WhyNot, load_signals, load_signals_of
 
-LEASE_S = 60
 CAPS = Caps(per_rater=50, per_address=200)
 
 
@@ -32,9 +32,10 @@ def queued(conn):
     return learning.request_run(conn, "command")
 
 
-def leased(conn, lease_s=LEASE_S, max_attempts=3):
-    """A new run that we hold."""
-    return learning.lease_run(conn, queued(conn).id, lease_s, max_attempts)
+def leased(conn, run=None):
+    """The job of a run, held by us; of a new one if none is given."""
+    run or queued(conn)
+    return hold(conn)
 
 
 def registered(conn, run_id=None):
@@ -65,11 +66,11 @@ def test_only_one_run_is_active(conn):
 
 def test_a_period_has_one_run_even_after_it_ended(conn):
     """Three beats ring for the same night."""
-    run = learning.request_run(conn, "beat", "night 7")
-    run = learning.lease_run(conn, run.id, LEASE_S, 3)
-    learning.advance_run(conn, run.id, run.lease_token, RunState.REJECTED, reasons=["too few"])
+    learning.request_run(conn, "beat", "night 7")
+    end_attempt(conn, hold(conn), Outcome.FAILED, reason="disk full")
 
     assert learning.request_run(conn, "beat", "night 7") is None
+    assert [] == [job for job in list_jobs(conn) if job.is_open]
     assert learning.request_run(conn, "beat", "night 8") is not None
 
 
@@ -90,98 +91,44 @@ def test_many_requests_at_once_give_one_run(database):
     assert 1 == sum(run is not None for run in results)
 
 
-def test_a_message_delivered_again_finds_the_run_held(conn):
-    """Redis redelivers; the lease decides who works."""
-    run = leased(conn)
-
-    assert learning.lease_run(conn, run.id, LEASE_S, 3) is None
-    assert (RunState.FREEZING, 1, 1) == (run.state, run.attempt, run.lease_token)
-
-
-def test_a_run_whose_worker_died_is_taken_over_and_the_old_worker_is_refused(conn):
-    """A worker that was only asleep must not write over its successor."""
-    old = leased(conn, lease_s=-1)
-    new = learning.lease_run(conn, old.id, LEASE_S, 3)
-
-    assert (2, 2) == (new.attempt, new.lease_token)
-    step = TrainingStep(1, 0.7, 0.0, 0.5)
-    for write in (
-        lambda: learning.renew_lease(conn, old.id, old.lease_token, LEASE_S),
-        lambda: learning.advance_run(conn, old.id, old.lease_token, RunState.PROMOTED),
-        lambda: learning.note_progress(conn, old.id, old.lease_token, {"step": 1}),
-        lambda: learning.record_step(conn, old.id, old.lease_token, step),
-    ):
-        with pytest.raises(LeaseLost, match="no longer held under token 1"):
-            write()
-
-
-def test_a_run_that_ended_takes_no_more_writes(conn):
-    """Even the one who held it."""
-    run = leased(conn)
-    learning.advance_run(conn, run.id, run.lease_token, RunState.REJECTED, reasons=["no"])
-
-    with pytest.raises(LeaseLost):
-        learning.note_progress(conn, run.id, run.lease_token, {})
+def test_a_run_is_where_its_job_is_until_it_is_judged(conn):
+    """Page and command read one state, whatever it is put together from."""
+    run = queued(conn)
+    states = [run.state]
+    job = leased(conn, run)
+    states.append(learning.get_run(conn, run.id).state)
+    for phase in (RunState.FITTING, RunState.GATING, RunState.DEPLOYING):
+        report_progress(conn, job, 60, {"message": "m"}, phase=phase)
+        states.append(learning.get_run(conn, run.id).state)
+    learning.judge_run(conn, run.id, RunState.REJECTED, ["worse"])
+    end_attempt(conn, job, Outcome.DONE, result={"outcome": "rejected"})
     ended = learning.get_run(conn, run.id)
-    assert (["no"], None, True) == (
-        ended.reasons,
-        ended.lease_expires_at,
-        ended.finished_at is not None,
-    )
+
+    expected = ["queued", "freezing", "fitting", "gating", "deploying", "rejected"]
+    assert expected == [*states, ended.state]
+    assert (["worse"], "", True) == (ended.reasons, ended.error, ended.finished_at is not None)
+    assert all(state.is_final == (state == "rejected") for state in [*states, ended.state])
 
 
-def test_waiting_and_abandoned_runs_are_found(conn):
-    """This is all that a lost message costs: one look of the reaper."""
+@pytest.mark.parametrize("outcome", [Outcome.FAILED, Outcome.CANCELLED])
+def test_a_run_that_ended_unjudged_says_why(conn, outcome):
+    """Neither promoted nor rejected."""
     run = queued(conn)
-    waiting = learning.expired_runs(conn)
-    learning.lease_run(conn, run.id, LEASE_S, 3)
-    held = learning.expired_runs(conn)
-    conn.execute("UPDATE training_runs SET lease_expires_at = now() - interval '1 s'")
+    end_attempt(conn, leased(conn, run), outcome, reason="a person said so")
 
-    assert ([run.id], [], [run.id]) == (waiting, held, learning.expired_runs(conn))
+    ended = learning.get_run(conn, run.id)
 
-
-def test_a_run_is_tried_three_times_and_then_fails_with_its_story(conn):
-    """A crash loop must end, and say so."""
-    run = queued(conn)
-    for attempt in (1, 2, 3):
-        held = learning.lease_run(conn, run.id, -1, 3)
-        assert attempt == held.attempt
-    learning.advance_run(conn, run.id, held.lease_token, RunState.QUEUED, error="killed")
-
-    assert learning.lease_run(conn, run.id, LEASE_S, 3) is None
-    assert 1 == learning.fail_exhausted_runs(conn, 3)
-    failed = learning.get_run(conn, run.id)
-    assert RunState.FAILED == failed.state
-    assert "stopped 3 times" in failed.error
-    assert "(last: killed)" in failed.error
-    outcomes = [attempt.outcome for attempt in learning.list_attempts(conn, run.id)]
-    assert ["lost", "lost", "queued"] == outcomes
+    assert (outcome.value, "a person said so") == (ended.state.value, ended.error)
+    assert ended.state.is_final
 
 
-def test_each_attempt_says_how_it_ended_and_why(conn):
-    """Three attempts without a reason help nobody to find what is wrong."""
-    run = leased(conn)
-    learning.advance_run(conn, run.id, run.lease_token, RunState.QUEUED, error="vLLM away")
-    learning.lease_run(conn, run.id, -1, 3)  # its worker vanishes
-    run = learning.lease_run(conn, run.id, LEASE_S, 3)
-    at_work = learning.list_attempts(conn, run.id)[-1]
-    learning.advance_run(conn, run.id, run.lease_token, RunState.REJECTED, reasons=["a", "b"])
-
-    assert (3, None, None) == (at_work.attempt, at_work.ended_at, at_work.outcome)
-    expected = [("queued", "vLLM away"), ("lost", VANISHED), ("rejected", "a; b")]
-    attempts = learning.list_attempts(conn, run.id)
-    assert expected == [(attempt.outcome, attempt.reason) for attempt in attempts]
-    assert all(attempt.ended_at >= attempt.started_at for attempt in attempts)
-
-
-def test_a_new_attempt_forgets_the_steps_of_the_one_before(conn):
+def test_a_new_training_forgets_the_steps_of_the_one_before(conn):
     """Else the loss curve would show two runs at once."""
-    run = leased(conn, lease_s=-1)
-    learning.record_step(conn, run.id, run.lease_token, TrainingStep(1, 0.7, 0.0, 0.5))
-    again = learning.lease_run(conn, run.id, LEASE_S, 3)
-    learning.record_step(conn, run.id, again.lease_token, TrainingStep(1, 0.6, 0.1, 0.5))
-    learning.record_step(conn, run.id, again.lease_token, TrainingStep(1, 0.5, 0.25, 1.0))
+    run = queued(conn)
+    learning.record_step(conn, run.id, TrainingStep(1, 0.7, 0.0, 0.5))
+    learning.forget_steps(conn, run.id)
+    learning.record_step(conn, run.id, TrainingStep(1, 0.6, 0.1, 0.5))
+    learning.record_step(conn, run.id, TrainingStep(1, 0.5, 0.25, 1.0))
 
     assert [TrainingStep(1, 0.5, 0.25, 1.0)] == learning.run_steps(conn, run.id)
 
@@ -226,12 +173,14 @@ def test_before_the_first_adapter_the_base_model_was_live(conn):
 
 def test_a_candidate_is_on_trial_until_its_run_ends(conn):
     """Reconcile must not unload what the gate is asking."""
-    run = leased(conn)
+    run = queued(conn)
+    job = leased(conn, run)
     adapter = registered(conn, run.id)
     during = learning.adapters_on_trial(conn)
     report = GateReport(False, ["worse"], {"heldout_pairs": 9})
     learning.insert_gate_report(conn, run.id, adapter.name, None, report)
-    learning.advance_run(conn, run.id, run.lease_token, RunState.REJECTED, reasons=["worse"])
+    learning.judge_run(conn, run.id, RunState.REJECTED, report.reasons)
+    end_attempt(conn, job, Outcome.DONE, result={})
 
     assert ({adapter.name}, set()) == (during, learning.adapters_on_trial(conn))
     assert report == learning.gate_report_of(conn, run.id)

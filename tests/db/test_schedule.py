@@ -5,8 +5,10 @@ from uuid import uuid4
 from psycopg.types.json import Jsonb
 
 from core import feedback, learning
-from core.types import CorrectionStatus, RunState
+from core.jobs import Outcome, end_attempt
+from core.types import CorrectionStatus
 from tests.builders import make_turn
+from tests.worker import claim
 from training import schedule
 from training.examples import ExampleCount, count_examples, load_examples
 from training.signals import Caps
@@ -97,8 +99,10 @@ def test_what_has_just_failed_is_not_started_again_by_the_clock(database, settin
     """A full disk must not give a failed run every minute."""
     with database.connect() as conn:
         give_corrections(conn, 60)
-        run = learning.lease_run(conn, learning.request_run(conn, "command").id, 60, 3)
-        learning.advance_run(conn, run.id, run.lease_token, RunState.FAILED, error="disk full")
+        learning.request_run(conn, "command")
+    job = claim(database, settings, "retrain")
+    with database.connect() as conn:
+        end_attempt(conn, job, Outcome.FAILED, reason="disk full")
 
     assert schedule.request_by_threshold(database, settings) is None
     with database.connect() as conn:

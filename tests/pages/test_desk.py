@@ -9,16 +9,15 @@ from playwright.sync_api import expect
 
 from core.db import Database
 from core.feedback import add_correction, corrections_of, record_rating
+from core.jobs import Outcome, end_attempt, report_progress
 from core.learning import (
-    advance_run,
     deploy,
     insert_adapter,
     insert_gate_report,
-    lease_run,
+    judge_run,
     list_runs,
     live_adapter,
     next_adapter_name,
-    note_progress,
     record_step,
     request_run,
 )
@@ -35,6 +34,7 @@ from core.types import (
 from tests.builders import ANNA, make_passage, make_turn
 from tests.conftest import free_port
 from tests.web import PASSWORD, fresh_database, running_web, sign_in
+from tests.worker import hold
 from training.examples import load_examples
 from training.objectives import DPO
 from training.signals import Caps
@@ -64,7 +64,7 @@ def database(web):
     """The web app's database, with nothing in it."""
     _, database = web
     with database.connect() as conn:
-        conn.execute("TRUNCATE conversations, training_runs, adapters, deployments CASCADE")
+        conn.execute("TRUNCATE conversations, jobs, adapters, deployments CASCADE")
     return database
 
 
@@ -260,11 +260,10 @@ def test_train_now_queues_one_run_and_shows_it_live(desk, database):
     assert "button" == run.trigger
 
     with database.connect() as conn:
-        token = lease_run(conn, run.id, 60, 3).lease_token
-        advance_run(conn, run.id, token, RunState.FITTING)
-        note_progress(conn, run.id, token, {"step": 2, "total_steps": 8})
+        progress = {"step": 2, "total_steps": 8}
+        report_progress(conn, hold(conn), 60, progress, phase=RunState.FITTING)
         for step in (1, 2):
-            record_step(conn, run.id, token, TrainingStep(step, 0.7 / step, 0.1 * step, 0.5))
+            record_step(conn, run.id, TrainingStep(step, 0.7 / step, 0.1 * step, 0.5))
     expect(page.locator("#desk-run-card")).to_contain_text("step 2 of 8", timeout=10_000)
     expect(page.locator("#desk-loss canvas, #desk-loss svg.marks").first).to_be_visible()
     expect(page.locator("#desk-margin")).to_contain_text("Margin")
@@ -274,7 +273,7 @@ def make_rejected_adapter(database):
     """A run whose adapter the gate rejected."""
     with database.connect() as conn:
         run = request_run(conn, "beat")
-        token = lease_run(conn, run.id, 60, 3).lease_token
+        job = hold(conn)
         version, name = next_adapter_name(conn)
         insert_adapter(
             conn,
@@ -288,7 +287,8 @@ def make_rejected_adapter(database):
         )
         report = GateReport(passed=False, reasons=["lost 2 of 60 facts"], figures={})
         insert_gate_report(conn, run.id, name, None, report)
-        advance_run(conn, run.id, token, RunState.REJECTED, reasons=report.reasons)
+        judge_run(conn, run.id, RunState.REJECTED, report.reasons)
+        end_attempt(conn, job, Outcome.DONE, result={})
     return name
 
 

@@ -11,11 +11,12 @@ from playwright.sync_api import expect
 
 from bot.desk.articles import find_articles
 from core.db import Database
+from core.jobs import list_jobs, request_job
 from core.settings import Settings
 from retrieval.embed import get_embedder
 from retrieval.ingest import ingest
-from retrieval.jobs import list_jobs, request_job, work_off
 from tests.web import PASSWORD, fresh_database, running_web, sign_in
+from tests.worker import carry_out
 
 HOSTILE = '<img src=x onerror="window.ran = 1"> ${1} {{7}}'
 
@@ -62,7 +63,7 @@ def shop(web, company):
     """The web app's database with the company's articles and no jobs, and its settings."""
     _, settings, database = web
     with database.connect() as conn:
-        conn.execute("TRUNCATE jobs; DELETE FROM documents")
+        conn.execute("DELETE FROM jobs; DELETE FROM documents")
     ingest(database, get_embedder(settings), [company / "articles"])
     return database, settings
 
@@ -147,7 +148,7 @@ def test_uploaded_files_come_in_and_refused_ones_say_why(desk, shop, tmp_path):
         [tmp_path / "gifts.md", tmp_path / "broken.pdf"]
     )
     expect(page.locator("#desk-ingest")).to_contain_text("Waiting for the worker")
-    work_off(database, settings)
+    carry_out(database, settings)
 
     expect(page.locator("#desk-ingest")).to_contain_text("Done")
     expect(page.locator("#desk-ingest")).to_contain_text("1 new")
@@ -170,7 +171,7 @@ def test_the_folder_is_brought_in_again_by_one_click(desk, shop, company):
     with database.connect() as conn:
         [job] = list_jobs(conn)  # the same wish twice is one job
     assert {"sources": [str(company / "articles")], "audience": "everyone"} == job.request
-    work_off(database, settings)
+    carry_out(database, settings)
 
     expect(page.locator("#desk-ingest")).to_contain_text("1 new, 3 unchanged")
     (company / "articles" / "new.md").unlink()
@@ -214,7 +215,7 @@ def test_an_evaluation_shows_figures_misses_and_the_comparison(desk, shop):
     page.get_by_label("Compare with other settings").fill("rrf_k=60, text_weight=1")
     page.get_by_role("button", name="Evaluate").click()
     expect(page.locator("#desk-evaluation-card")).to_contain_text("Waiting for the worker")
-    work_off(database, settings)
+    carry_out(database, settings, "evaluate")
 
     card = page.locator("#desk-evaluation-card")
     expect(card).to_contain_text("3 questions")
@@ -243,7 +244,7 @@ def test_without_judged_answers_an_evaluation_says_so(desk, shop):
     database, settings = shop
     with database.connect() as conn:
         request_job(conn, "evaluate", {"queries": "turns"})
-    work_off(database, settings)
+    carry_out(database, settings, "evaluate")
 
     page = desk("Search quality")
 
@@ -259,7 +260,7 @@ def test_the_page_fits_a_phone(desk, page, shop, tab):
     golden = str(settings.company / "golden.jsonl")
     with database.connect() as conn:
         request_job(conn, "evaluate", {"queries": golden, "against": {"rrf_k": 60}})
-    work_off(database, settings)
+    carry_out(database, settings, "evaluate")
     desk(tab)
 
     page.set_viewport_size({"width": 390, "height": 844})

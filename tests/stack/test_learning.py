@@ -16,10 +16,12 @@ import pytest
 
 from core import feedback, learning
 from core.errors import AdapterError
+from core.jobs import Outcome, list_attempts
 from core.settings import ROOT
 from core.types import DeploymentKind, RunState, TurnStatus
 from tests.builders import ADMIN, make_messages, make_turn
-from training import child, deploy, pipeline, registry
+from tests.worker import retrain
+from training import child, deploy, registry
 from training.objectives import DPO
 
 WAIT_S = 120
@@ -104,10 +106,10 @@ def test_feedback_becomes_the_live_adapter_though_the_trainer_is_killed_once(
 
     killer = threading.Thread(target=kill_after_a_step)
     killer.start()
-    first = pipeline.retrain(database, no_golden, run_id)
+    first = retrain(database, no_golden)
     killer.join()
     after_kill = run_of(database, run_id)
-    second = pipeline.retrain(database, no_golden, run_id)
+    second = retrain(database, no_golden)
     run = run_of(database, run_id)
 
     assert (RunState.QUEUED, 1) == (first, after_kill.attempt)
@@ -116,8 +118,8 @@ def test_feedback_becomes_the_live_adapter_though_the_trainer_is_killed_once(
         report = learning.gate_report_of(conn, run_id)
         steps = learning.run_steps(conn, run_id)
         live = learning.live_adapter(conn)
-        outcomes = [attempt.outcome for attempt in learning.list_attempts(conn, run_id)]
-    assert ["queued", "promoted"] == outcomes
+        outcomes = [attempt.outcome for attempt in list_attempts(conn, run_id)]
+    assert [Outcome.RETRIED, Outcome.DONE] == outcomes
     assert (RunState.PROMOTED, [], run.adapter_name) == (second, report.reasons, live)
     assert (2, DPO.recipe.n_steps(16)) == (run.attempt, len(steps))
     assert steps[-1].margin > steps[0].margin

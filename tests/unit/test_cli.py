@@ -38,7 +38,7 @@ def test_every_door_is_in_the_help():
     doors = "up down status doctor migrate ingest search ask rate import-feedback retrain adapters"
     text = ratchet("--help").stdout
 
-    doors += " promote rollback eject sessions audit backup restore demo"
+    doors += " promote rollback eject jobs cancel sessions audit backup restore demo"
     assert [] == [door for door in doors.split() if door not in text]
 
 

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 from collections import Counter
 from collections.abc import Callable, Sequence
-from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
 from functools import partial
 from pathlib import Path
@@ -14,6 +13,7 @@ from answering.scoring import cites_right, holds_facts
 from core.company import GOLDEN, load_company
 from core.db import Database
 from core.errors import InvalidInput
+from core.leases import Check, map_in_threads
 from core.settings import NOTHING_FOUND, Settings
 from core.types import Message
 from core.vllm import BASE, VllmClient
@@ -51,9 +51,12 @@ def measure(
     dataset: Path,
     objective: Objective,
     on_progress: Progress,
+    check: Check,
 ) -> Evidence:
     """
     Return what `candidate` and `live` (None: the base model) do on held-out and golden questions.
+
+    `check` is called all the while and may raise.
 
     Raises:
         ModelUnavailable: vLLM went away.
@@ -62,19 +65,17 @@ def measure(
     rows = read_heldout(dataset)[:MAX_HELDOUT]
     baseline = live or BASE
     on_progress(f"scoring {len(rows)} held-out examples")
-    with ThreadPoolExecutor(N_STREAMS) as threads:
-        scored = threads.map(
-            lambda row: heldout_score(vllm, objective, row, baseline, candidate), rows
-        )
-        heldout = [score for score in scored if score is not None]
-        golden, problems = golden_questions(db, settings)
-        extra = [Asked(row["prompt"]) for row in rows[: max(0, MIN_ANSWERS - len(golden))]]
-        asked = [*golden, *extra]
-        on_progress(f"asking {len(asked)} questions of both")
-        answers = {
-            model: list(threads.map(lambda each, m=model: _answer(vllm, settings, m, each), asked))
-            for model in (baseline, candidate)
-        }
+    score_row = partial(heldout_score, vllm, objective, baseline=baseline, candidate=candidate)
+    scored = map_in_threads(score_row, rows, N_STREAMS, check)
+    heldout = [score for score in scored if score is not None]
+    golden, problems = golden_questions(db, settings, check)
+    extra = [Asked(row["prompt"]) for row in rows[: max(0, MIN_ANSWERS - len(golden))]]
+    asked = [*golden, *extra]
+    on_progress(f"asking {len(asked)} questions of both")
+    answers = {
+        model: map_in_threads(partial(_answer, vllm, settings, model), asked, N_STREAMS, check)
+        for model in (baseline, candidate)
+    }
     wanted = [len(objective.wanted_text(row).split()) for row in rows]
     return Evidence(
         heldout=heldout,
@@ -97,7 +98,9 @@ def heldout_score(
         return None
 
 
-def golden_questions(db: Database, settings: Settings) -> tuple[list[Asked], list[str]]:
+def golden_questions(
+    db: Database, settings: Settings, check: Check = lambda: None
+) -> tuple[list[Asked], list[str]]:
     """
     Return the company's golden questions with the prompts the chat would send now.
 
@@ -108,6 +111,7 @@ def golden_questions(db: Database, settings: Settings) -> tuple[list[Asked], lis
     planner = Planner.of(settings, db)
     asked = []
     for golden in company.golden[:MAX_GOLDEN]:
+        check()
         try:
             plan = planner.plan(golden.question)
         except InvalidInput as exc:  # longer than the model takes
