@@ -5,15 +5,16 @@ from __future__ import annotations
 import re
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
-from html import escape
 from time import perf_counter
 from typing import Any
 from uuid import UUID
 
+from markupsafe import Markup
 from psycopg import Connection
 
 from bot.chat import Started
 from bot.html import answer_html, plain_in_markdown
+from bot.templates import render
 from core.citations import cited_numbers, numbers_in_bracket
 from core.conversations import load_turns, passages_of_turns
 from core.errors import RatchetError
@@ -30,6 +31,11 @@ REASONS = {
     Reason.TONE: "Unfriendly",
 }
 THUMBS = {Rating.UP: "Like", Rating.DOWN: "Dislike"}  # Gradio's names for its icons
+ENDINGS = {
+    TurnStatus.STOPPED: "Stopped here.",
+    TurnStatus.FAILED: "This answer broke off. Press “Try again”.",
+    TurnStatus.STREAMING: "This answer was interrupted. Press “Try again”.",
+}
 WAITING = '<span class="waiting">Looking it up</span>'
 MAX_SHOWN_TURNS = 50  # of a long conversation the newest; all of it is drawn at each change
 MAX_SNIPPET_CHARS = 150
@@ -109,27 +115,40 @@ def _message(role: str, turn_id: UUID, content: str) -> ChatMessage:
 
 def _pair(shown: ShownTurn) -> tuple[ChatMessage, ChatMessage]:
     turn = shown.turn
-    content = (
-        linked(turn.answer, turn.id, shown.passages)
-        + _ending(turn)
-        + sources(turn, shown.passages)
-        + _feedback_note(shown)
-    )
+    content = linked(turn.answer, turn.id, shown.passages) + below(shown)
     return question_message(turn.id, turn.question), _message("assistant", turn.id, content)
 
 
-def _ending(turn: Turn) -> str:
-    if turn.status is TurnStatus.STOPPED:
-        return _aside("Stopped here.")
-    if turn.status is TurnStatus.FAILED:
-        return _aside("This answer broke off. Press “Try again”.")
-    if turn.status is TurnStatus.STREAMING:
-        return _aside("This answer was interrupted. Press “Try again”.")
-    return ""
+def below(shown: ShownTurn) -> str:
+    """
+    Return what stands below an answer: how it broke off, its sources, what the customer said.
+
+    The sources are those that it cites, else those looked at, folded.
+    """
+    turn, feedback = shown.turn, shown.feedback
+    passages = [] if turn.status is TurnStatus.FAILED else shown.passages
+    cited = cited_numbers(turn.answer, {passage.rank for passage in passages})
+    said = []
+    if feedback is not None and feedback.rating is Rating.DOWN:
+        said = [REASONS[Reason(reason)] for reason in feedback.reasons]
+        said += [f"“{feedback.comment}”"] if feedback.comment else []
+    return _below(
+        turn_id=turn.id,
+        ending=ENDINGS.get(turn.status),
+        cited=[passage for passage in passages if passage.rank in cited],
+        passages=passages,
+        said=said,
+        correction=shown.correction,
+    )
 
 
-def _aside(text: str) -> str:
-    return f'\n\n<p class="aside">{escape(text)}</p>'
+def _below(**values: object) -> str:
+    return "\n\n" + _one_line(render("chat/below.html", snippet=_snippet, **values))
+
+
+def _one_line(html: Markup) -> str:
+    # A blank line would end the block of HTML that Markdown passes through.
+    return " ".join(html.split())
 
 
 def linked(text: str, turn_id: UUID, passages: Sequence[Passage], *, written: bool = True) -> str:
@@ -138,67 +157,19 @@ def linked(text: str, turn_id: UUID, passages: Sequence[Passage], *, written: bo
 
     def citation(bracket: str) -> str:
         ranks = numbers_in_bracket(bracket, by_rank)
-        return "".join(_citation(turn_id, by_rank[rank]) for rank in ranks)
+        links = (
+            render("chat/citation.html", turn_id=turn_id, passage=by_rank[rank]) for rank in ranks
+        )
+        return "".join(map(_one_line, links))
 
     state = "answer" if written else "answer writing"
     return f'<div class="{state}">{answer_html(text, citation)}</div>'
-
-
-def _citation(turn_id: UUID, passage: Passage) -> str:
-    return (
-        f'<a class="cite" href="{_address(turn_id, passage.rank)}" '
-        f'title="{_attribute(passage.title)}">{passage.rank}</a>'
-    )
-
-
-def sources(turn: Turn, passages: Sequence[Passage]) -> str:
-    """Return the panel under an answer: what it cites, else what was looked at, folded."""
-    if turn.status is TurnStatus.FAILED or not passages:
-        return ""
-    ranks = cited_numbers(turn.answer, {passage.rank for passage in passages})
-    cited = [passage for passage in passages if passage.rank in ranks]
-    cards = "".join(_card(turn.id, passage) for passage in cited or passages)
-    if cited:
-        return f'\n\n<div class="sources">{cards}</div>'
-    return (
-        '\n\n<details class="sources"><summary>No source cited. Articles looked at</summary>'
-        f"{cards}</details>"
-    )
-
-
-def _card(turn_id: UUID, passage: Passage) -> str:
-    return (
-        f'<a class="source" href="{_address(turn_id, passage.rank)}">'
-        f'<span class="source-rank">{passage.rank}</span>'
-        f'<span class="source-title">{_attribute(passage.place)}</span>'
-        f'<span class="source-text">{_attribute(_snippet(passage.body))}</span></a>'
-    )
 
 
 def _snippet(body: str) -> str:
     """Return the start of a passage in one line, without Markdown's marks."""
     line = " ".join(re.sub(r"[*_`#|>]+|-{3,}|\]\([^)]*\)|\[", " ", body).split())
     return line if len(line) <= MAX_SNIPPET_CHARS else line[: MAX_SNIPPET_CHARS - 1].rstrip() + "…"
-
-
-def _feedback_note(shown: ShownTurn) -> str:
-    if shown.feedback is None or shown.feedback.rating is not Rating.DOWN:
-        return ""
-    said = [REASONS[Reason(reason)] for reason in shown.feedback.reasons]
-    said += [f"“{shown.feedback.comment}”"] if shown.feedback.comment else []
-    lines = [f"You said: {' · '.join(said)}"] if said else []
-    lines += [f"It should have said: “{shown.correction}”"] if shown.correction else []
-    shown_lines = "".join(f"<p>{_attribute(line)}</p>" for line in lines)
-    return f'\n\n<div class="your-feedback">{shown_lines}</div>' if lines else ""
-
-
-def _address(turn_id: UUID, rank: int) -> str:
-    return f"/turns/{turn_id}/passages/{rank}#passage"
-
-
-def _attribute(text: str) -> str:
-    # One line: a blank one would end the HTML block that Markdown passes through.
-    return escape(" ".join(text.split()), quote=True)
 
 
 class Drawing:
@@ -232,7 +203,7 @@ class Drawing:
 
     def broken(self, problem: RatchetError) -> list[ChatMessage]:
         """Return the conversation with what came, and why no more did."""
-        content = self._body(written=True) + _aside(str(problem))
+        content = self._body(written=True) + _below(ending=str(problem))
         return [*self._before, _message("assistant", self.started.turn_id, content)]
 
     def _body(self, *, written: bool = False) -> str:

@@ -1,4 +1,4 @@
-"""Safe HTML: the shell of plain pages, articles with a passage marked, text inside Markdown."""
+"""Safe HTML of what others wrote in Markdown: articles with a passage marked, answers."""
 
 from __future__ import annotations
 
@@ -11,6 +11,7 @@ from threading import BoundedSemaphore
 from markdown_it import MarkdownIt
 from markdown_it.renderer import RendererHTML
 from markdown_it.token import Token
+from markupsafe import Markup
 
 from bot.tables import bound_tables
 from core.citations import CITATION
@@ -24,22 +25,13 @@ _ANSWER = MarkdownIt("commonmark", {"html": False}).enable("table")
 _ANSWER.disable(["image", "link", "autolink", "reference", "heading", "lheading", "hr"])
 _CITED = re.compile("\ue000([^\ue001]+)\ue001")  # private characters: no text of others holds them
 _PRIVATE = re.compile("[\ue000-\uf8ff]")
+NOTE = Markup('<p class="note">{}</p>')
+QUOTE = Markup('<blockquote class="passage" id="passage">{}</blockquote>')
 MAX_CHARS = 60_000  # of an article that are shown at once
 MAX_RENDERS, RENDER_WAIT_S = 2, 10.0  # each keeps a core busy, and the chat needs some
 _renders = BoundedSemaphore(MAX_RENDERS)
 _NOT_PLAIN = re.compile(r"[^a-zA-Z0-9\s,;?/%]")  # ASCII among these may mean something to Markdown
 _INDENT = re.compile(r"^[ \t]+", re.MULTILINE)
-
-
-def page(title: str, body: str, *, company: str) -> str:
-    """Return a whole page; `body` is HTML made here, `title` and `company` are escaped."""
-    return (
-        '<!doctype html><html lang="en"><head><meta charset="utf-8">'
-        '<meta name="viewport" content="width=device-width, initial-scale=1">'
-        f"<title>{escape(title)} · {escape(company)}</title>"
-        '<link rel="stylesheet" href="/style.css"></head>'
-        f'<body class="plain-page"><main>{body}</main></body></html>'
-    )
 
 
 def plain_in_markdown(text: str) -> str:
@@ -86,7 +78,7 @@ def _entity(letter: str) -> str:
     return f"&#{ord(letter)};" if ord(letter) < 128 else letter
 
 
-def article(markdown: str, passage: str) -> tuple[str, bool]:
+def article(markdown: str, passage: str) -> tuple[Markup, bool]:
     """
     Return an article as HTML with the passage's blocks marked, and whether it was found there.
 
@@ -103,18 +95,17 @@ def article(markdown: str, passage: str) -> tuple[str, bool]:
     place = "its beginning" if lines is None else "the part around the passage"
     if lines is not None and not found:  # it stands in a line too long to be shown
         place = "the passage"
-        shown = f'<blockquote class="passage" id="passage">{prose(passage)}</blockquote>'
-    note = f'<p class="note">This article is very long; here is {place}.</p>'
-    return note + shown, lines is not None
+        shown = QUOTE.format(prose(passage))
+    return NOTE.format(f"This article is very long; here is {place}.") + shown, lines is not None
 
 
-def prose(markdown: str) -> str:
+def prose(markdown: str) -> Markup:
     """Return Markdown written by others as safe HTML."""
     return _render(markdown[:MAX_CHARS], "")[0]
 
 
 @lru_cache(maxsize=64)
-def _render(markdown: str, passage: str) -> tuple[str, bool]:
+def _render(markdown: str, passage: str) -> tuple[Markup, bool]:
     if not _renders.acquire(timeout=RENDER_WAIT_S):
         raise Busy("many articles are opened at this moment; try again in a few seconds", 5)
     try:
@@ -125,7 +116,8 @@ def _render(markdown: str, passage: str) -> tuple[str, bool]:
             token.attrJoin("class", "passage")
             if n == 0:
                 token.attrSet("id", "passage")
-        return str(_MARKDOWN.renderer.render(tokens, _MARKDOWN.options, {})), bool(marked)
+        shown = _MARKDOWN.renderer.render(tokens, _MARKDOWN.options, {})
+        return Markup(shown), bool(marked)  # noqa: S704 - the parser escapes, and passes no HTML
     finally:
         _renders.release()
 

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from html import escape
 from typing import Annotated, Any
 from uuid import UUID
 
@@ -10,8 +9,9 @@ from fastapi import APIRouter, Query, Request
 from fastapi.responses import HTMLResponse
 from psycopg import Connection
 
-from bot.html import article, page, prose
+from bot.html import article, prose
 from bot.services import Services
+from bot.templates import render
 from bot.web.people import person_of
 from core.conversations import turn_owner, turn_passages
 from core.errors import NotFound, TurnNotFound
@@ -20,6 +20,7 @@ from core.types import Passage
 from retrieval.store import StoredDocument, get_chunk_body, get_document
 
 REMOVED = "This article has been removed since. The answer read:"
+CHANGED = "This article has changed since. The answer read:"
 CLOSED = "This article is no longer open to you. The answer read:"
 
 
@@ -39,8 +40,8 @@ def view_routes(services: Services) -> APIRouter:
             if not _may_read(conn, person_of(request), document_id):
                 raise NotFound(f"no document {document_id} for you")
             passage = "" if chunk is None else get_chunk_body(conn, document_id, chunk)
-        body, _ = _whole(found, passage)
-        return page(found.title, body, company=services.company)
+        shown, _ = article(found.body, passage)
+        return render("article.html", company=services.company, **_titled(found), article=shown)
 
     @routes.get("/turns/{turn_id}/passages/{rank}")
     def passage(turn_id: UUID, rank: int, request: Request) -> str:
@@ -59,7 +60,7 @@ def view_routes(services: Services) -> APIRouter:
                     whole = get_document(conn, seen.document_id)
                 else:
                     note = CLOSED
-        return page(seen.title, _source(seen, whole, note), company=services.company)
+        return _source(seen, whole, note, services.company)
 
     return routes
 
@@ -71,26 +72,21 @@ def _may_read(conn: Connection[Any], person: Person, document_id: UUID) -> bool:
     return conn.execute(sql, (document_id, list(person.audiences))).fetchone() is not None
 
 
-def _whole(document: StoredDocument, passage: str) -> tuple[str, bool]:
-    body, found = article(document.body, passage)
-    title = "" if document.body.lstrip().startswith("# ") else f"<h1>{escape(document.title)}</h1>"
-    return f"<article>{title}{body}</article>", found
+def _titled(document: StoredDocument) -> dict[str, object]:
+    has_heading = document.body.lstrip().startswith("# ")
+    return {"title": document.title, "shows_title": not has_heading}
 
 
-def _source(seen: Passage, whole: StoredDocument | None, note: str) -> str:
+def _source(seen: Passage, whole: StoredDocument | None, note: str, company: str) -> str:
     """Return the article with the passage marked; the bare passage when it is gone from there."""
-    place = f'<p class="source-place">Source {seen.rank} · {escape(seen.place)}</p>'
-    if whole is None:
-        return place + _alone(seen, note)
-    body, found = _whole(whole, seen.body)
-    if found:
-        return place + body
-    changed = _alone(seen, "This article has changed since. The answer read:")
-    return f'{place}{changed}<p class="note">The article today:</p>{body}'
-
-
-def _alone(seen: Passage, note: str) -> str:
-    return (
-        f'<p class="note">{escape(note)}</p>'
-        f'<blockquote class="passage" id="passage">{prose(seen.body)}</blockquote>'
+    shown, is_found = article(whole.body, seen.body) if whole else (None, False)
+    return render(
+        "source.html",
+        company=company,
+        **(_titled(whole) if whole else {"title": seen.title}),
+        rank=seen.rank,
+        place=seen.place,
+        note="" if is_found else CHANGED if whole else note,
+        passage=prose(seen.body),
+        article=shown,
     )

@@ -3,15 +3,14 @@
 from __future__ import annotations
 
 import asyncio
-from html import escape
 from typing import Annotated
 from uuid import UUID
 
 from fastapi import APIRouter, Form, Request
 from fastapi.responses import HTMLResponse, RedirectResponse, Response
 
-from bot.html import page
 from bot.services import Services
+from bot.templates import render
 from bot.web.people import (
     ADMIN,
     ADMIN_SESSION_S,
@@ -108,14 +107,12 @@ def _end(services: Services, request: Request) -> None:
 def _form(
     company: str, problem: str, status_code: int, headers: dict[str, str] | None = None
 ) -> HTMLResponse:
-    alert = f'<p class="problem" role="alert">{escape(problem)}</p>' if problem else ""
-    body = (
-        f'<form class="login" method="post" action="{SIGN_IN}">'
-        f"<p>{escape(company)}</p><h1>Admin desk</h1>{alert}"
-        '<label for="password">Password</label>'
-        '<input id="password" name="password" type="password" required autofocus '
-        f'autocomplete="current-password" maxlength="{MAX_PASSWORD_CHARS}">'
-        '<button type="submit">Sign in</button></form>'
+    shown = render(
+        "sign_in.html",
+        title="Sign in",
+        company=company,
+        action=SIGN_IN,
+        problem=problem,
+        max_chars=MAX_PASSWORD_CHARS,
     )
-    shown = page("Sign in", body, company=company)
     return HTMLResponse(shown, status_code=status_code, headers=headers)

@@ -2,12 +2,10 @@
 
 from __future__ import annotations
 
-from html import escape
-
 from fastapi.responses import HTMLResponse, JSONResponse, RedirectResponse, Response
 from starlette.requests import Request
 
-from bot.html import page
+from bot.templates import render
 from bot.web.bodies import BodyRefused
 from bot.web.policy import SIGN_IN
 from core.errors import (
@@ -45,11 +43,9 @@ def answer_problem(request: Request, problem: RatchetError, company: str) -> Res
     if not wants_page:
         return JSONResponse({"detail": str(problem)}, code, headers=headers)
     line = str(problem)
-    body = (
-        f'<h1>That did not work</h1><p class="problem">{escape(line[:1].upper() + line[1:])}.</p>'
-        '<p><a href="/">Back to the chat</a></p>'
-    )
-    return HTMLResponse(page("Error", body, company=company), code, headers=headers)
+    sentence = f"{line[:1].upper()}{line[1:]}."
+    shown = render("problem.html", title="Error", company=company, sentence=sentence)
+    return HTMLResponse(shown, code, headers=headers)
 
 
 def _status_code(problem: RatchetError) -> int:

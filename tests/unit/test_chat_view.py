@@ -9,7 +9,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 from markdown_it import MarkdownIt
 
-from bot.chat_view import linked, sources
+from bot.chat_view import ShownTurn, below, linked
 from bot.html import MAX_CHARS, _renders, article, passage_lines, plain_in_markdown, prose
 from bot.tables import MAX_CELLS
 from core.errors import Busy
@@ -82,7 +82,7 @@ def test_a_hostile_title_stays_inside_its_attribute():
     """Titles come from uploaded files."""
     hostile = make_passage(title='"><script>alert(1)</script>', heading="<b>", body="<i>\n\n<hr>")
 
-    shown = linked("Yes [1].", TURN_ID, [hostile]) + sources(a_turn("Yes [1]."), [hostile])
+    shown = linked("Yes [1].", TURN_ID, [hostile]) + below(ShownTurn(a_turn("Yes [1]."), [hostile]))
 
     assert "<script" not in shown
     assert "<b>" not in shown
@@ -93,7 +93,7 @@ def test_only_cited_passages_stand_under_an_answer():
     """Three sources of which one was used would hide the one."""
     passages = [make_passage(1), make_passage(2, title="Not used")]
 
-    shown = sources(a_turn("Yes [1]."), passages)
+    shown = below(ShownTurn(a_turn("Yes [1]."), passages))
 
     assert "Article 1" in shown
     assert "Not used" not in shown
@@ -101,7 +101,7 @@ def test_only_cited_passages_stand_under_an_answer():
 
 def test_an_answer_without_citation_says_so():
     """The reader should trust it less, and still see what was looked at."""
-    shown = sources(a_turn("Maybe."), [make_passage()])
+    shown = below(ShownTurn(a_turn("Maybe."), [make_passage()]))
 
     assert "No source cited" in shown
     assert "<details" in shown
@@ -109,7 +109,7 @@ def test_an_answer_without_citation_says_so():
 
 def test_an_answer_that_broke_off_shows_no_sources():
     """They would lend weight to half a sentence."""
-    assert "" == sources(a_turn("Within", TurnStatus.FAILED), [make_passage()])
+    assert "source" not in below(ShownTurn(a_turn("Within", TurnStatus.FAILED), [make_passage()]))
 
 
 def test_an_articles_raw_html_is_shown_as_text():
@@ -236,7 +236,7 @@ def test_a_stopped_answer_keeps_its_citations():
     """What was written before the stop is still sourced."""
     turn = replace(a_turn("Within 30 days [1]"), status=TurnStatus.STOPPED)
 
-    assert "Article 1" in sources(turn, [make_passage()])
+    assert "Article 1" in below(ShownTurn(turn, [make_passage()]))
 
 
 @pytest.mark.parametrize(
