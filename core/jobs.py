@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-import logging
-from collections.abc import Sequence
 from dataclasses import dataclass, fields
 from datetime import datetime
 from enum import StrEnum
@@ -14,13 +12,12 @@ from psycopg import Connection
 from psycopg.rows import kwargs_row
 from psycopg.types.json import Jsonb
 
+from core.attempts import VANISHED, Outcome, begin_attempt, end_attempts
 from core.audit import Action, record
 from core.errors import Cancelled, InvalidInput, LeaseLost, NotFound
-
-log = logging.getLogger(__name__)
+from core.text import storable_text
 
 MAX_REASON_CHARS = 2000
-VANISHED = "the worker vanished, or could not reach the database for a whole lease"
 
 
 class JobState(StrEnum):
@@ -31,16 +28,6 @@ class JobState(StrEnum):
     DONE = "done"
     FAILED = "failed"
     CANCELLED = "cancelled"
-
-
-class Outcome(StrEnum):
-    """How one attempt at a job ended; LOST: its worker is gone and said nothing."""
-
-    DONE = "done"
-    FAILED = "failed"
-    RETRIED = "retried"
-    CANCELLED = "cancelled"
-    LOST = "lost"
 
 
 _LEFT_IN = {
@@ -74,17 +61,6 @@ class Job:
     created_at: datetime
     started_at: datetime | None
     finished_at: datetime | None
-
-
-@dataclass(frozen=True, slots=True)
-class JobAttempt:
-    """One attempt at a job: how it ended, and why."""
-
-    attempt: int
-    started_at: datetime
-    ended_at: datetime | None  # None: a worker is at it, or is gone and not missed yet
-    outcome: Outcome | None
-    reason: str
 
 
 def request_job(conn: Connection[Any], kind: str, request: dict[str, Any]) -> Job:
@@ -125,16 +101,6 @@ def list_jobs(
     """
     with conn.cursor(row_factory=kwargs_row(_job)) as cur:
         return cur.execute(sql, {"kind": kind, "limit": limit, "without": without}).fetchall()
-
-
-def list_attempts(conn: Connection[Any], job_id: UUID) -> list[JobAttempt]:
-    """Return a job's attempts in order."""
-    sql = """
-        SELECT attempt, started_at, ended_at, outcome, reason
-        FROM job_attempts WHERE job_id = %s ORDER BY attempt
-    """
-    with conn.cursor(row_factory=kwargs_row(_attempt)) as cur:
-        return cur.execute(sql, (job_id,)).fetchall()
 
 
 def count_waiting(conn: Connection[Any]) -> dict[str, int]:
@@ -202,9 +168,8 @@ def claim_job(
     """
     job = _one(conn, sql, {"kind": kind, "at_once": at_once, "lease_s": lease_s})
     if job is not None:
-        _end_attempts(conn, [job.id], Outcome.LOST, VANISHED)
-        begin = "INSERT INTO job_attempts (job_id, attempt) VALUES (%s, %s)"
-        conn.execute(begin, (job.id, job.attempt))
+        end_attempts(conn, [job.id], Outcome.LOST, VANISHED)
+        begin_attempt(conn, job.id, job.attempt)
     return job
 
 
@@ -266,12 +231,11 @@ def end_attempt(
         WHERE id = %(id)s AND lease_token = %(token)s AND state = 'running'
         RETURNING cancel_requested_by
     """
-    # Errors quote what strangers wrote; Postgres stores neither NUL nor half a character.
-    told = reason.replace("\0", "").encode("utf-8", "replace").decode()[:MAX_REASON_CHARS]
+    told = storable_text(reason)[:MAX_REASON_CHARS]  # errors quote what strangers wrote
     stored = None if result is None else Jsonb(result)
     state = _LEFT_IN[outcome].value
     _fenced(conn, sql, job, refuse_cancelled=False, state=state, result=stored, reason=told)
-    _end_attempts(conn, [job.id], outcome, told)
+    end_attempts(conn, [job.id], outcome, told)
 
 
 def _end_abandoned(conn: Connection[Any], kind: str, max_attempts: int) -> None:
@@ -288,24 +252,7 @@ def _end_abandoned(conn: Connection[Any], kind: str, max_attempts: int) -> None:
         RETURNING id
     """
     ended = conn.execute(sql, {"kind": kind, "max_attempts": max_attempts}).fetchall()
-    _end_attempts(conn, [job_id for (job_id,) in ended], Outcome.LOST, VANISHED)
-
-
-def _end_attempts(
-    conn: Connection[Any], job_ids: Sequence[UUID], outcome: Outcome, reason: str
-) -> None:
-    """Close the open attempts of these jobs, and log each: what is stored is also to be read."""
-    sql = """
-        UPDATE job_attempts a
-        SET ended_at = clock_timestamp(), outcome = %(outcome)s, reason = %(reason)s
-        FROM jobs j
-        WHERE j.id = a.job_id AND a.job_id = ANY(%(ids)s) AND a.ended_at IS NULL
-        RETURNING j.kind, j.id, a.attempt
-    """
-    params = {"ids": list(job_ids), "outcome": outcome.value, "reason": reason}
-    level = logging.INFO if outcome is Outcome.DONE else logging.WARNING
-    for kind, job_id, attempt in conn.execute(sql, params).fetchall():
-        log.log(level, "%s %s, attempt %s: %s. %s", kind, job_id, attempt, outcome.value, reason)
+    end_attempts(conn, [job_id for (job_id,) in ended], Outcome.LOST, VANISHED)
 
 
 def _fenced(
@@ -327,10 +274,6 @@ def _one(conn: Connection[Any], sql: str, params: Any) -> Job | None:
 def _job(**columns: Any) -> Job:
     known = {name: columns[name] for name in _COLUMNS}
     return Job(**known | {"state": JobState(columns["state"])})
-
-
-def _attempt(*, outcome: str | None, **columns: Any) -> JobAttempt:
-    return JobAttempt(outcome=None if outcome is None else Outcome(outcome), **columns)
 
 
 _COLUMNS = tuple(each.name for each in fields(Job))  # a later version's columns are left out

@@ -16,9 +16,9 @@ from core import learning
 from core.db import Database
 from core.learning.runs import RETRAIN
 from core.settings import Settings
+from core.text import storable_text
 from core.types import RunState
 from core.work import HeldJob
-from retrieval.load import storable_text
 from training import child, dataset, deploy, registry
 from training.examples import load_examples
 from training.gate import replay, rules

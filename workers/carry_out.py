@@ -7,9 +7,10 @@ from typing import Any
 
 from billiard.exceptions import SoftTimeLimitExceeded
 
+from core.attempts import Outcome
 from core.db import Database
 from core.errors import Cancelled, DatabaseError, LeaseLost, RatchetError
-from core.jobs import Job, Outcome, end_attempt
+from core.jobs import Job, end_attempt
 from core.settings import Settings
 from core.work import HeldJob, Kind
 

@@ -22,14 +22,14 @@ def kinds(settings: Settings) -> dict[str, Kind]:
     """
     n = settings.max_attempts
     every = (
-        Kind("ingest", ingest, JOBS, at_once=2, max_attempts=n),
-        Kind("evaluate", evaluate, JOBS, at_once=1, max_attempts=n),
+        Kind("ingest", ingest_articles, JOBS, at_once=2, max_attempts=n),
+        Kind("evaluate", evaluate_search, JOBS, at_once=1, max_attempts=n),
         Kind(pipeline.RETRAIN, pipeline.retrain, TRAIN, at_once=1, max_attempts=n),
     )
     return {kind.name: kind for kind in every}
 
 
-def ingest(held: HeldJob, settings: Settings) -> dict[str, Any]:
+def ingest_articles(held: HeldJob, settings: Settings) -> dict[str, Any]:
     """Bring in what a page asked for: {"sources": [path or URL, …], "collection", "audience"}."""
     # Imported here, also below: beat, which carries nothing out, has no memory for the loaders.
     from retrieval.embed import get_embedder
@@ -51,7 +51,7 @@ def ingest(held: HeldJob, settings: Settings) -> dict[str, Any]:
     return asdict(report)
 
 
-def evaluate(held: HeldJob, settings: Settings) -> dict[str, Any]:
+def evaluate_search(held: HeldJob, settings: Settings) -> dict[str, Any]:
     """Judge the search as a page asked for it: {"queries": …, "against": …}."""
     from retrieval.evaluate import run_job
 

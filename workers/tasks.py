@@ -8,7 +8,7 @@ from contextlib import contextmanager
 
 from celery.utils.log import get_task_logger
 
-from core import jobs
+from core import attempts, jobs
 from core.db import Database
 from core.settings import get_settings
 from training import deploy, schedule
@@ -17,7 +17,7 @@ from workers.carry_out import carry_out_one
 from workers.kinds import kinds
 
 log = get_task_logger(__name__)
-logging.getLogger(jobs.__name__).setLevel(logging.INFO)  # each attempt's end, a good one too
+logging.getLogger(attempts.__name__).setLevel(logging.INFO)  # each attempt's end, a good one too
 
 
 @contextmanager

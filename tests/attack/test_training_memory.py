@@ -3,7 +3,7 @@
 import pytest
 
 from core import feedback, learning
-from core.jobs import list_attempts
+from core.attempts import list_attempts
 from core.settings import Settings
 from core.types import RunState
 from tests.builders import ADMIN, make_messages, make_turn

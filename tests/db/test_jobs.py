@@ -7,9 +7,10 @@ import time
 import pytest
 
 from core import jobs
+from core.attempts import VANISHED, Outcome, list_attempts
 from core.audit import Action, list_entries
 from core.errors import DatabaseUnavailable, InvalidInput, LeaseLost, ModelUnavailable, NotAllowed
-from core.jobs import JobState, Outcome
+from core.jobs import JobState
 from core.work import Kind
 from retrieval.ingest import check_sources, ingest
 from tests.website import Served
@@ -45,7 +46,7 @@ def ask(database, kind="test", key=None):
 def attempts(database, job_id):
     """How each attempt at a job ended, and why."""
     with database.connect() as conn:
-        return [(each.outcome, each.reason) for each in jobs.list_attempts(conn, job_id)]
+        return [(each.outcome, each.reason) for each in list_attempts(conn, job_id)]
 
 
 def kind_of(handler, max_attempts=3, at_once=1):
@@ -154,7 +155,7 @@ def test_a_job_whose_worker_died_is_taken_by_another(database, settings):
     done = carry_out(database, settings)
 
     assert (JobState.DONE, 2) == (done.state, done.attempt)
-    expected = [(Outcome.LOST, jobs.VANISHED), (Outcome.DONE, "")]
+    expected = [(Outcome.LOST, VANISHED), (Outcome.DONE, "")]
     assert expected == attempts(database, done.id)
 
 
@@ -264,10 +265,10 @@ def test_every_end_of_an_attempt_is_logged(database, settings, caplog):
             claim_of_ours.claim(conn, -1)
         carry_out_one(database, settings, claim_of_ours)
 
-    told = [record.getMessage() for record in caplog.records if record.name == jobs.__name__]
+    told = [record.getMessage() for record in caplog.records if record.name == "core.attempts"]
     assert [
         f"test {job.id}, attempt 1: retried. away",
-        f"test {job.id}, attempt 2: lost. {jobs.VANISHED}",
+        f"test {job.id}, attempt 2: lost. {VANISHED}",
         f"test {job.id}, attempt 3: done. ",
     ] == told
 

@@ -6,8 +6,9 @@ from uuid import uuid4
 import pytest
 
 from core import conversations, feedback, learning
+from core.attempts import Outcome
 from core.errors import NotFound, TurnNotFound
-from core.jobs import Outcome, end_attempt, list_jobs, report_progress
+from core.jobs import end_attempt, list_jobs, report_progress
 from core.types import (
     CorrectionStatus,
     DeploymentKind,

@@ -5,7 +5,8 @@ from uuid import uuid4
 from psycopg.types.json import Jsonb
 
 from core import feedback, learning
-from core.jobs import Outcome, end_attempt
+from core.attempts import Outcome
+from core.jobs import end_attempt
 from core.types import CorrectionStatus
 from tests.builders import make_turn
 from tests.worker import claim

@@ -7,9 +7,10 @@ import httpx
 import pytest
 from playwright.sync_api import expect
 
+from core.attempts import Outcome
 from core.db import Database
 from core.feedback import add_correction, corrections_of, record_rating
-from core.jobs import Outcome, end_attempt, report_progress
+from core.jobs import end_attempt, report_progress
 from core.learning import (
     deploy,
     insert_adapter,

@@ -9,10 +9,10 @@ import httpx
 import pytest
 from playwright.sync_api import expect
 
-from bot.desk.articles import find_articles
 from core.db import Database
 from core.jobs import list_jobs, request_job
 from core.settings import Settings
+from retrieval.articles import find_articles
 from retrieval.embed import get_embedder
 from retrieval.ingest import ingest
 from tests.web import PASSWORD, fresh_database, running_web, sign_in

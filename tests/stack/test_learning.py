@@ -15,8 +15,8 @@ import psutil
 import pytest
 
 from core import feedback, learning
+from core.attempts import Outcome, list_attempts
 from core.errors import AdapterError
-from core.jobs import Outcome, list_attempts
 from core.settings import ROOT
 from core.types import DeploymentKind, RunState, TurnStatus
 from tests.builders import ADMIN, make_messages, make_turn
