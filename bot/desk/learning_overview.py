@@ -60,7 +60,8 @@ def fingerprint(conn: Connection[Any]) -> str:
     """Return a text that is another one as soon as `load_overview` would answer otherwise."""
     sql = """
         SELECT concat_ws('/',
-            (SELECT count(*) || '.' || string_agg(state || phase, ',' ORDER BY created_at)
+            (SELECT count(*) || '.' || count(cancel_requested_at) || '.'
+                 || string_agg(state || phase, ',' ORDER BY created_at)
              FROM jobs WHERE kind = 'retrain'),
             (SELECT max(version) FROM adapters),
             (SELECT count(*) FROM gate_reports),

@@ -7,6 +7,7 @@ import pytest
 from playwright.sync_api import expect
 
 from core.attempts import Outcome
+from core.errors import Cancelled
 from core.feedback import add_correction, corrections_of, record_rating
 from core.jobs import end_attempt, report_progress
 from core.learning import (
@@ -255,6 +256,37 @@ def test_train_now_queues_one_run_and_shows_it_live(desk, database):
     expect(page.locator("#desk-run-card")).to_contain_text("step 2 of 8", timeout=10_000)
     expect(page.locator("#desk-loss canvas, #desk-loss svg.marks").first).to_be_visible()
     expect(page.locator("#desk-margin")).to_contain_text("Margin")
+
+
+def test_a_waiting_run_is_cancelled_at_a_click(desk, database):
+    """Pressed by mistake, it must not cost hours."""
+    page = desk("Learning")
+    page.get_by_role("button", name="Train now").click()
+
+    page.get_by_role("button", name="Cancel this run").click()
+
+    expect(page.locator("#desk-run-card")).to_contain_text("Cancelled", timeout=10_000)
+    expect(page.get_by_role("button", name="Cancel this run")).to_be_hidden()
+    [run] = read(database, list_runs)
+    assert RunState.CANCELLED == run.state
+
+
+def test_a_run_at_work_hears_that_it_is_cancelled(desk, database):
+    """The page says who asked; the worker ends it at its next report."""
+    with database.connect() as conn:
+        request_run(conn, "beat")
+        job = hold(conn)
+    page = desk("Learning")
+
+    page.get_by_role("button", name="Cancel this run").click()
+
+    card = page.locator("#desk-run-card")
+    expect(card).to_contain_text("Cancelled by admin; it ends within seconds.", timeout=10_000)
+    with database.connect() as conn, pytest.raises(Cancelled, match="cancelled by admin"):
+        report_progress(conn, job, 60)
+    with database.connect() as conn:
+        end_attempt(conn, job, Outcome.CANCELLED, reason="cancelled by admin")
+    expect(card.locator("h3")).to_contain_text("Cancelled", timeout=10_000)
 
 
 def make_rejected_adapter(database):

@@ -111,8 +111,7 @@ result = {
 }  # fmt: skip
 job = Job(
     ID, "ingest", None, {}, JobState.RUNNING, True, "", {}, {"path": HOSTILE}, result, HOSTILE, 1,
-    1,
-    NOW, NOW, HOSTILE, NOW, NOW, None,
+    1, NOW, NOW, HOSTILE, NOW, NOW, None,
 )  # fmt: skip
 miss = {"question": HOSTILE, "previous": HOSTILE, "rank": 2, "wanted": [HOSTILE], "found": ["a"]}
 OPTIONS = SearchOptions.of(Settings(_env_file=None))
@@ -128,12 +127,16 @@ CALLS = {
         "status": (HOSTILE,),
         "written": (HOSTILE,),
     },
-    "jobs": {"attempt_table": (attempts,), "job_head": (job, HOSTILE)},
+    "jobs": {
+        "attempt_table": (attempts,),
+        "cancel_button": (job, HOSTILE),
+        "job_head": (job, HOSTILE),
+    },
     "knowledge": {
         "article_card": (article, [chunk]),
         "article_line": (articles,),
         "article_table": (articles, HOSTILE),
-        "ingest_card": (job, HOSTILE, attempts),
+        "ingest_cards": ([(job, HOSTILE, attempts)],),
         "removal_question": (article,),
         "tried_card": (HOSTILE, Found([passage], [None], False, HOSTILE), OPTIONS),
     },
@@ -143,7 +146,7 @@ CALLS = {
         "deployment_table": ([deployment],),
         "gate_card": (report,),
         "live_card": (overview,),
-        "run_card": (run, report, attempts),
+        "run_card": (run, job, report, attempts),
     },
     "quality": {
         "evaluation_card": (job, HOSTILE, attempts, plot),
