@@ -20,6 +20,7 @@ from bot.web.handlers import EVENT, Update, handler
 from core import audit
 from core.attempts import list_attempts
 from core.audit import Action
+from core.base_model import read_base_model
 from core.errors import InvalidInput, RatchetError
 from core.jobs import get_job
 from core.learning import (
@@ -52,6 +53,7 @@ class LearningPage:
 
     def __init__(self, services: Services) -> None:
         self.database = services.database
+        self.base = read_base_model(services.settings.model)
         self.caps = Caps.of(services.settings)
         self._lay_out(services)
         self._wire()
@@ -126,7 +128,7 @@ class LearningPage:
 
     @handler(Permission.DEPLOY)
     def carry_out(self, person: Person, view: LearningView, asked: UnconfirmedDeployment) -> Update:
-        """Switch to what was confirmed, then show the log with the new row."""
+        """Write what was confirmed, then show the log with the new row."""
         said = self.deploying.carry_out(person, asked)
         with self.database.connect() as conn:
             shown = self._everything(conn, LearningView(run_id=view.run_id))
@@ -152,7 +154,7 @@ class LearningPage:
 
     def _everything(self, conn: Connection[Any], view: LearningView) -> Update:
         mark = fingerprint(conn)
-        now = load_overview(conn, self.caps)
+        now = load_overview(conn, self.base, self.caps)
         run = _shown_run(conn, view)
         runs = [(_label(each), str(each.id)) for each in now.runs]
         choices = DeploymentChoices.of(now)

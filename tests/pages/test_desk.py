@@ -21,6 +21,7 @@ from core.learning import (
     record_step,
     request_run,
 )
+from core.settings import Settings
 from core.types import (
     CorrectionStatus,
     DeploymentKind,
@@ -302,7 +303,7 @@ def make_rejected_adapter(database):
             run_id=run.id,
             path=f"/nowhere/{name}",
             sha256="0" * 64,
-            base_model="model",
+            base_model=Settings(_env_file=None).model,
             rank=8,
         )
         report = GateReport(passed=False, reasons=["lost 2 of 60 facts"], figures={})

@@ -25,11 +25,13 @@ from core.types import (
     CorrectionStatus,
     Deployment,
     DeploymentKind,
+    DeploymentState,
     Feedback,
     GateReport,
     Rating,
     Review,
     RunState,
+    Serving,
     TrainingRun,
     Turn,
     TurnStatus,
@@ -87,11 +89,13 @@ names = (
 figures = dict.fromkeys(names, 1) | {"golden_problems": [HOSTILE]}
 report = GateReport(False, [HOSTILE], figures)
 adapter = Adapter(ID, HOSTILE, 1, ID, HOSTILE, HOSTILE, HOSTILE, 8, NOW)
-deployment = Deployment(1, HOSTILE, DeploymentKind.PROMOTE, HOSTILE, HOSTILE, NOW)
+deployment = Deployment(
+    1, HOSTILE, DeploymentKind.PROMOTE, HOSTILE, HOSTILE, NOW, DeploymentState.FAILED, 1.0, True,
+    HOSTILE, HOSTILE, HOSTILE, False, HOSTILE, None,
+)  # fmt: skip
 overview = LearningOverview(
+    Serving(HOSTILE, HOSTILE, HOSTILE, NOW),
     HOSTILE,
-    HOSTILE,
-    NOW,
     ExampleCount(1, 1),
     [run],
     [adapter],
@@ -142,7 +146,7 @@ CALLS = {
     },
     "learning": {
         "adapter_table": (overview,),
-        "deployment_question": (HOSTILE, HOSTILE, report),
+        "deployment_question": (HOSTILE, HOSTILE, [HOSTILE]),
         "deployment_table": ([deployment],),
         "gate_card": (report,),
         "live_card": (overview,),
