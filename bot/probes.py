@@ -8,7 +8,9 @@ import time
 from dataclasses import dataclass
 
 from fastapi import APIRouter, Request
-from fastapi.responses import JSONResponse, PlainTextResponse, Response
+from fastapi.responses import JSONResponse, Response
+from prometheus_client import CollectorRegistry, Gauge, generate_latest
+from prometheus_client.exposition import CONTENT_TYPE_PLAIN_0_0_4
 
 from bot.services import Services
 from core.conversations import count_turns
@@ -21,7 +23,7 @@ KEPT_S = 1.0  # a look at both services costs; however many ask, there is one a 
 
 
 @dataclass(slots=True)
-class _Seen:
+class _Health:
     """The newest look at the services."""
 
     at: float = -KEPT_S  # monotonic, s
@@ -32,30 +34,28 @@ class _Seen:
 def probe_routes(services: Services) -> APIRouter:
     """Return the routes for supervisors and Prometheus."""
     routes = APIRouter()
-    seen, looking = _Seen(), asyncio.Lock()
+    newest, looking = _Health(), asyncio.Lock()
 
     @routes.get("/health")
     async def health() -> Response:
         async with looking:
-            if time.monotonic() - seen.at > KEPT_S:
-                seen.database, seen.model = await asyncio.gather(
+            if time.monotonic() - newest.at > KEPT_S:
+                newest.database, newest.model = await asyncio.gather(
                     asyncio.to_thread(_answers, services.database),
                     asyncio.to_thread(services.vllm.healthy),
                 )
-                seen.at = time.monotonic()
-        well = seen.database and seen.model
-        services_well = {"database": seen.database, "model": seen.model}
+                newest.at = time.monotonic()
+        well = newest.database and newest.model
+        services_well = {"database": newest.database, "model": newest.model}
         state = {"status": "ok" if well else "degraded", **services_well}
         return JSONResponse(state, status_code=200 if well else 503)
 
     @routes.get("/metrics")
-    def metrics(request: Request) -> PlainTextResponse:
+    def metrics(request: Request) -> Response:
         token, given = services.settings.metrics_token, request.headers.get("authorization", "")
         if not token or not hmac.compare_digest(given.encode(), f"Bearer {token}".encode()):
             raise NotFound("there is no such page")
-        return PlainTextResponse(
-            _exposition(services.database), media_type="text/plain; version=0.0.4"
-        )
+        return Response(_exposition(services.database), media_type=CONTENT_TYPE_PLAIN_0_0_4)
 
     return routes
 
@@ -69,17 +69,17 @@ def _answers(database: Database) -> bool:
     return True
 
 
-def _exposition(database: Database) -> str:
+def _exposition(database: Database) -> bytes:
     """Return the figures in Prometheus' text format; they are read from Postgres each time."""
     with database.connect() as conn:
         turns, ratings, live = count_turns(conn), count_ratings(conn), live_adapter(conn)
-    lines = ["# HELP ratchet_turns Answers by how they ended.", "# TYPE ratchet_turns gauge"]
-    lines += [f'ratchet_turns{{status="{status}"}} {n}' for status, n in turns.items()]
-    lines += ["# HELP ratchet_thumbs Current thumbs.", "# TYPE ratchet_thumbs gauge"]
-    lines += [f'ratchet_thumbs{{rating="{rating}"}} {n}' for rating, n in ratings.items()]
-    lines += ["# HELP ratchet_live_adapter Which adapter answers; base when none does."]
-    lines += [
-        "# TYPE ratchet_live_adapter gauge",
-        f'ratchet_live_adapter{{name="{live or "base"}"}} 1',
-    ]
-    return "\n".join(lines) + "\n"
+    figures = CollectorRegistry()  # one for each answer, so that no adapter of before stays in it
+    for name, what, label, values in (
+        ("ratchet_turns", "Answers by how they ended.", "status", turns),
+        ("ratchet_thumbs", "Current thumbs.", "rating", ratings),
+        ("ratchet_live_adapter", "Which adapter answers.", "name", {live or "base": 1}),
+    ):
+        gauge = Gauge(name, what, [label], registry=figures)
+        for value, n in values.items():
+            gauge.labels(value).set(n)
+    return generate_latest(figures)

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from typing import Any
+
 from jinja2 import Environment, PackageLoader, StrictUndefined
 from markupsafe import Markup
 
@@ -23,3 +25,12 @@ def render(name: str, **values: object) -> Markup:
     """
     filled = _TEMPLATES.get_template(name).render(values)
     return Markup(filled)  # noqa: S704 - the template has escaped it
+
+
+def macros(name: str, **functions: object) -> Any:
+    """
+    Return a template as a module: each of its macros makes a piece of HTML, likewise escaped.
+
+    The macros may call what is given here.
+    """
+    return _TEMPLATES.get_template(name, globals=functions).module

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Collection, Sequence
 from operator import attrgetter
 from typing import Any
 from uuid import UUID, uuid4
@@ -286,6 +286,16 @@ def turn_owner(conn: Connection[Any], turn_id: UUID) -> UUID:
         raise TurnNotFound(f"no turn {turn_id}")
     owner: UUID = row[0]
     return owner
+
+
+def questions_of(conn: Connection[Any], turn_ids: Collection[str]) -> dict[str, str]:
+    """Return {turn id: question} of the turns whose conversation still exists."""
+    sql = """
+        SELECT t.id::text, t.question
+        FROM turns t JOIN conversations c ON c.id = t.conversation_id AND c.deleted_at IS NULL
+        WHERE t.id = ANY(%s::uuid[])
+    """
+    return dict(conn.execute(sql, (list(turn_ids),)).fetchall())
 
 
 def fail_stale_turns(conn: Connection[Any], older_than_s: float) -> int:

@@ -3,12 +3,12 @@
 import os
 import shutil
 import signal
-import socket
 import subprocess
 import sys
 import tempfile
 import time
 from dataclasses import dataclass
+from functools import partial
 from pathlib import Path
 from uuid import uuid4
 
@@ -19,6 +19,7 @@ from core.db import Database
 from core.settings import ROOT, Settings
 from migrations.apply import apply
 from stack import postgres
+from tests.web import free_port, web_alone
 
 TEMPLATE = "ratchet_template"
 MEMORY = Path("/dev/shm")  # a database is copied there in 10 ms, on a disk in 300 ms
@@ -164,6 +165,12 @@ def stack():
         shutil.rmtree(home, ignore_errors=True)
 
 
+@pytest.fixture(scope="session")
+def start_web(postgres_host, template_database):
+    """A function: `with start_web(home, **settings) as web` runs the web app alone."""
+    return partial(web_alone, postgres_host, template_database)
+
+
 @pytest.fixture
 def lock(monkeypatch):
     """Make a folder one that can't be listed, also for root."""
@@ -178,13 +185,6 @@ def lock(monkeypatch):
         monkeypatch.setattr("os.scandir", scandir)
 
     return close
-
-
-def free_port():
-    """A TCP port on loopback that nobody uses now."""
-    with socket.socket() as probe:
-        probe.bind(("127.0.0.1", 0))
-        return probe.getsockname()[1]
 
 
 def _log_ends(home):

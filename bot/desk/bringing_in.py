@@ -8,20 +8,20 @@ from typing import Any
 import gradio as gr
 from psycopg import Connection
 
-from bot.desk.job_card import ingest_card
+from bot.desk.cards import PLAIN, load_cards, short_name
 from bot.desk.jobs import POLL_S, is_open, newest_jobs
-from bot.desk.markup import PLAIN
 from bot.desk.uploads import keep_uploads
 from bot.services import Services
 from bot.web.handlers import EVENT, Update, handler
 from core import audit
 from core.audit import Action
 from core.errors import InvalidInput
-from core.jobs import request_job
+from core.jobs import Job, request_job
 from core.people import Permission, Person
 from retrieval.links import canonical, is_url, without_query
 from retrieval.load import MAX_BYTES
 
+CARDS = load_cards("knowledge")
 MAX_URL_CHARS = 2000
 MAX_GROUP_CHARS = 60
 FILES_LABEL = f"Files, at most {MAX_BYTES // 2**20} MB each"
@@ -104,17 +104,22 @@ class BringingIn:
                 job = request_job(conn, "ingest", wanted)
                 noted = wanted | {"sources": [without_query(source) for source in sources]}
                 audit.record(conn, person.name, Action.INGEST_REQUESTED, job.id, **noted)
-            return self.standing(conn)
+            return self.show_newest(conn)
 
-    def standing(self, conn: Connection[Any]) -> Update:
+    def show_newest(self, conn: Connection[Any]) -> Update:
         """Show the newest ingest, and look again only while one goes on."""
         jobs = newest_jobs(conn, "ingest", 10)
         # The one at work before those that wait behind it.
         shown = next((job for job in jobs if job.state == "running"), jobs[0] if jobs else None)
         return {
-            self.card: ingest_card(shown),
+            self.card: CARDS.ingest_card(shown, _title(shown), ()),
             self.timer: gr.Timer(active=any(map(is_open, jobs))),
         }
+
+
+def _title(job: Job | None) -> str:
+    sources = job.request.get("sources", []) if job else []
+    return f"Bringing in {', '.join(map(short_name, sources))[:200]}"
 
 
 def _group(audience: str) -> str:

@@ -6,22 +6,23 @@ from dataclasses import dataclass
 
 import gradio as gr
 
-from bot.desk.markup import PLAIN, text
-from bot.desk.standing import Standing
+from bot.desk.cards import PLAIN, load_cards
+from bot.desk.learning_overview import LearningOverview
 from bot.desk.words import model_name
 from bot.services import Services
 from bot.web.handlers import EVENT, Update, handler
 from core.errors import InvalidInput
 from core.learning import gate_report_of, get_adapter, live_adapter, previous_live
 from core.people import Permission, Person
-from core.types import DeploymentKind
+from core.types import DeploymentKind, GateReport
 from training import deploy
 
+CARDS = load_cards("learning")
 REASON = "from the desk"  # in the deployment log
 
 
 @dataclass(frozen=True, slots=True)
-class Pending:
+class UnconfirmedDeployment:
     """What waits for a yes; `live` is what was live when the question was asked."""
 
     kind: DeploymentKind | None = None
@@ -30,7 +31,7 @@ class Pending:
 
 
 @dataclass(frozen=True, slots=True)
-class Offered:
+class DeploymentChoices:
     """What there is to choose from."""
 
     live: str | None
@@ -38,7 +39,7 @@ class Offered:
     adapters: tuple[str, ...]
 
     @classmethod
-    def of(cls, now: Standing) -> Offered:
+    def of(cls, now: LearningOverview) -> DeploymentChoices:
         """Return what can be chosen where learning stands so."""
         names = (adapter.name for adapter in now.adapters)
         return cls(now.live, now.before, tuple(name for name in names if name not in now.tainted))
@@ -54,7 +55,7 @@ class Deploying:
         self._wire()
 
     def _lay_out(self) -> None:
-        self.pending = gr.State(Pending())
+        self.unconfirmed = gr.State(UnconfirmedDeployment())
         with gr.Row(visible=False, elem_classes="deploy-row") as self.choices:
             self.candidate = gr.Dropdown(
                 [], label="Adapter", elem_id="desk-candidate", filterable=False
@@ -68,7 +69,7 @@ class Deploying:
                 self.no = gr.Button("Cancel", size="md", elem_id="desk-no")
 
     def _wire(self) -> None:
-        asking = [self.pending, self.question, self.asked, self.yes]
+        asking = [self.unconfirmed, self.question, self.asked, self.yes]
         self.promote.click(self.ask_promote, [self.candidate], asking, **EVENT)
         self.rollback.click(self.ask_rollback, None, asking, **EVENT)
         self.no.click(self.cancel, None, asking, **EVENT)
@@ -83,13 +84,7 @@ class Deploying:
             adapter = get_adapter(conn, name)
             report = gate_report_of(conn, adapter.run_id) if adapter.run_id else None
             live = live_adapter(conn)
-        warning = (
-            "<p class='why bad'>The gate rejected this adapter: "
-            f"{text('; '.join(report.reasons))}</p>"
-            if report is not None and not report.passed
-            else ""
-        )
-        return self._ask(Pending(DeploymentKind.PROMOTE, name, live), warning)
+        return self._ask(UnconfirmedDeployment(DeploymentKind.PROMOTE, name, live), report)
 
     @handler(Permission.DEPLOY)
     def ask_rollback(self, person: Person) -> Update:
@@ -98,14 +93,14 @@ class Deploying:
             live, before = live_adapter(conn), previous_live(conn)
         if live == before:
             raise InvalidInput("nothing was live before; there is nothing to roll back to")
-        return self._ask(Pending(DeploymentKind.ROLLBACK, before, live), "")
+        return self._ask(UnconfirmedDeployment(DeploymentKind.ROLLBACK, before, live), None)
 
     @handler(Permission.DEPLOY)
     def cancel(self, person: Person) -> Update:
         """Take the question back."""
         return self._closed()
 
-    def carry_out(self, person: Person, pending: Pending) -> str:
+    def carry_out(self, person: Person, asked: UnconfirmedDeployment) -> str:
         """
         Do what was confirmed and return a line that says so.
 
@@ -113,46 +108,42 @@ class Deploying:
             InvalidInput: Nothing was asked, or another adapter went live since the question.
             RatchetError: The adapter could not be loaded; the live one stays.
         """
-        if pending.kind is None:
+        if asked.kind is None:
             raise InvalidInput("nothing to confirm; choose promote or roll back first")
         with self.database.connect() as conn:
             live = live_adapter(conn)
-        if live != pending.live:
+        if live != asked.live:
             raise InvalidInput(f"{model_name(live)} went live meanwhile; look again, then repeat")
-        if pending.kind is DeploymentKind.ROLLBACK:
+        if asked.kind is DeploymentKind.ROLLBACK:
             row = deploy.rollback(self.database, self.settings, actor=person.name, reason=REASON)
-        elif pending.adapter is not None:
+        elif asked.adapter is not None:
             row = deploy.promote(
-                self.database, self.settings, pending.adapter, actor=person.name, reason=REASON
+                self.database, self.settings, asked.adapter, actor=person.name, reason=REASON
             )
         else:
             raise InvalidInput("choose an adapter to promote")
         return f"Done: {model_name(row.adapter_name)} is live."
 
-    def offer(self, offered: Offered) -> Update:
+    def show_choices(self, choices: DeploymentChoices) -> Update:
         """Return what can be promoted and rolled back to now; an open question is closed."""
-        names = [name for name in offered.adapters if name != offered.live]
+        names = [name for name in choices.adapters if name != choices.live]
         return {
-            self.choices: gr.Row(visible=bool(offered.adapters)),
+            self.choices: gr.Row(visible=bool(choices.adapters)),
             self.candidate: gr.Dropdown(names, value=names[0] if names else None),
             self.rollback: gr.Button(
-                f"Roll back to {model_name(offered.before)} …",
-                interactive=offered.live != offered.before,
+                f"Roll back to {model_name(choices.before)} …",
+                interactive=choices.live != choices.before,
             ),
             **self._closed(),
         }
 
-    def _ask(self, pending: Pending, warning: str) -> Update:
-        to, now = model_name(pending.adapter), model_name(pending.live)
+    def _ask(self, asked: UnconfirmedDeployment, report: GateReport | None) -> Update:
         return {
-            self.pending: pending,
+            self.unconfirmed: asked,
             self.question: gr.Column(visible=True),
-            self.asked: (
-                f"{warning}<p><b>Make {text(to)} live?</b> New answers will come from it instead "
-                f"of {text(now)}; answers being written now finish as they began.</p>"
-            ),
-            self.yes: gr.Button(f"Yes, make {to} live"),
+            self.asked: CARDS.deployment_question(asked.adapter, asked.live, report),
+            self.yes: gr.Button(f"Yes, make {model_name(asked.adapter)} live"),
         }
 
     def _closed(self) -> Update:
-        return {self.pending: Pending(), self.question: gr.Column(visible=False)}
+        return {self.unconfirmed: UnconfirmedDeployment(), self.question: gr.Column(visible=False)}

@@ -9,22 +9,22 @@ from uuid import UUID
 import gradio as gr
 from psycopg import Connection
 
-from bot.desk.articles import article_chunks, find_articles, get_article
 from bot.desk.bringing_in import BringingIn
-from bot.desk.knowledge_cards import article_card, article_table, page_line, tried_card
-from bot.desk.markup import PLAIN, status, text
+from bot.desk.cards import PLAIN, load_cards, say_in_line, status_line
 from bot.desk.uploads import forget_upload
 from bot.services import Services
 from bot.web.handlers import EVENT, Update, handler
 from core import audit
 from core.audit import Action
-from core.errors import InvalidInput, RatchetError
+from core.errors import InvalidInput
 from core.people import Permission, Person
 from retrieval.adoption import current_options
+from retrieval.articles import article_chunks, find_articles, get_article
 from retrieval.options import Scope
 from retrieval.search import search
 from retrieval.store import delete_document
 
+CARDS = load_cards("knowledge")
 N_TRIED = 8
 # A click on a title, told to the server as the article's id; nothing else of the table is live.
 OPEN_BY_CLICK = """
@@ -36,8 +36,8 @@ element.addEventListener("click", (event) => {
 
 
 @dataclass(frozen=True, slots=True)
-class Listed:
-    """What the list shows, and the article that is open below it."""
+class ArticleSelection:
+    """What the list is narrowed to, its page, and the article that is open below it."""
 
     words: str = ""
     page: int = 0
@@ -54,7 +54,7 @@ class KnowledgePage:
         self._wire()
 
     def _lay_out(self) -> None:
-        self.listed = gr.State(Listed())
+        self.selection = gr.State(ArticleSelection())
         with gr.Row(elem_classes="bring-row"):
             self.question = gr.Textbox(
                 label="Try a question",
@@ -91,89 +91,92 @@ class KnowledgePage:
                     self.no = gr.Button("Cancel", elem_id="desk-keep")
 
     def _wire(self) -> None:
-        listing = [self.listed, self.line, self.table, self.back, self.next]
-        opening = [self.listed, self.opened, self.card, self.confirm, self.asked, self.said]
+        listing = [self.selection, self.line, self.table, self.back, self.next]
+        opening = [self.selection, self.opened, self.card, self.confirm, self.asked, self.said]
         everything = [*dict.fromkeys([*listing, *opening, *self.bringing.outputs])]
         self.everything = everything
         self.words.change(  # `input` misses what is pasted
-            self.show_found, [self.listed, self.words], listing,
+            self.show_found, [self.selection, self.words], listing,
             **{**EVENT, "trigger_mode": "always_last"},
         )  # fmt: skip
-        self.back.click(self.show_back, [self.listed], listing, **EVENT)
-        self.next.click(self.show_next, [self.listed], listing, **EVENT)
-        self.table.select(self.open_article, [self.listed], opening, **EVENT)
-        self.close.click(self.close_article, [self.listed], opening, **EVENT)
-        self.delete.click(self.ask_delete, [self.listed], opening, **EVENT)
+        self.back.click(self.show_back, [self.selection], listing, **EVENT)
+        self.next.click(self.show_next, [self.selection], listing, **EVENT)
+        self.table.select(self.open_article, [self.selection], opening, **EVENT)
+        self.close.click(self.close_article, [self.selection], opening, **EVENT)
+        self.delete.click(self.ask_delete, [self.selection], opening, **EVENT)
         self.no.click(self.keep_article, None, opening, **EVENT)
-        self.yes.click(self.delete_article, [self.listed], everything, **EVENT)
+        self.yes.click(self.delete_article, [self.selection], everything, **EVENT)
         for event in (self.try_it.click, self.question.submit):
             event(self.try_question, [self.question], [self.tried], **EVENT)
-        self.bringing.timer.tick(self.poll, [self.listed], everything, **EVENT)
+        self.bringing.timer.tick(self.poll, [self.selection], everything, **EVENT)
 
     def fill(self, desk: gr.Blocks, tab: gr.Tab) -> None:
         """Show the articles when the page opens, and as they are now when the tab is chosen."""
-        desk.load(self.show_articles, [self.listed], self.everything, **EVENT)
-        tab.select(self.show_articles, [self.listed], self.everything, **EVENT)
+        desk.load(self.show_articles, [self.selection], self.everything, **EVENT)
+        tab.select(self.show_articles, [self.selection], self.everything, **EVENT)
 
     @handler(Permission.EDIT_KNOWLEDGE)
-    def show_articles(self, person: Person, listed: Listed) -> Update:
+    def show_articles(self, person: Person, selection: ArticleSelection) -> Update:
         """Show the list as it is now, and how far the newest ingest is."""
         with self.database.connect() as conn:
-            return self._list(conn, listed) | self.bringing.standing(conn)
+            return self._list(conn, selection) | self.bringing.show_newest(conn)
+
+    @handler(Permission.EDIT_KNOWLEDGE, on_problem=say_in_line)
+    def poll(self, person: Person, selection: ArticleSelection) -> Update:
+        """Show how far the ingest is; with it the list grows."""
+        with self.database.connect() as conn:
+            return self._list(conn, selection) | self.bringing.show_newest(conn)
 
     @handler(Permission.EDIT_KNOWLEDGE)
-    def show_found(self, person: Person, listed: Listed, words: str) -> Update:
+    def show_found(self, person: Person, selection: ArticleSelection, typed: str) -> Update:
         """Show what holds the words typed."""
         with self.database.connect() as conn:
-            return self._list(conn, replace(listed, words=words[:200], page=0))
+            return self._list(conn, replace(selection, words=typed[:200], page=0))
 
     @handler(Permission.EDIT_KNOWLEDGE)
-    def show_next(self, person: Person, listed: Listed) -> Update:
+    def show_next(self, person: Person, selection: ArticleSelection) -> Update:
         """Turn to the next page."""
         with self.database.connect() as conn:
-            return self._list(conn, replace(listed, page=listed.page + 1))
+            return self._list(conn, replace(selection, page=selection.page + 1))
 
     @handler(Permission.EDIT_KNOWLEDGE)
-    def show_back(self, person: Person, listed: Listed) -> Update:
+    def show_back(self, person: Person, selection: ArticleSelection) -> Update:
         """Turn a page back."""
         with self.database.connect() as conn:
-            return self._list(conn, replace(listed, page=listed.page - 1))
+            return self._list(conn, replace(selection, page=selection.page - 1))
 
     @handler(Permission.EDIT_KNOWLEDGE)
-    def open_article(self, person: Person, listed: Listed, event: gr.EventData) -> Update:
+    def open_article(
+        self, person: Person, selection: ArticleSelection, event: gr.EventData
+    ) -> Update:
         """Show the article clicked, as the search has it."""
-        article_id = _article_id(event)
+        article_id = _clicked_id(event)
         with self.database.connect() as conn:
-            article = get_article(conn, article_id)
-            card = article_card(article, article_chunks(conn, article_id))
+            article, chunks = get_article(conn, article_id), article_chunks(conn, article_id)
         return {
-            self.listed: replace(listed, article_id=article_id),
+            self.selection: replace(selection, article_id=article_id),
             self.opened: gr.Column(visible=True),
-            self.card: card,
+            self.card: CARDS.article_card(article, chunks),
             self.confirm: gr.Column(visible=False),
-            self.said: gr.HTML(visible=False),
+            self.said: status_line(""),
         }
 
     @handler(Permission.EDIT_KNOWLEDGE)
-    def close_article(self, person: Person, listed: Listed) -> Update:
+    def close_article(self, person: Person, selection: ArticleSelection) -> Update:
         """Show the list alone."""
         return {
-            self.listed: replace(listed, article_id=None),
+            self.selection: replace(selection, article_id=None),
             self.opened: gr.Column(visible=False),
         }
 
     @handler(Permission.EDIT_KNOWLEDGE)
-    def ask_delete(self, person: Person, listed: Listed) -> Update:
+    def ask_delete(self, person: Person, selection: ArticleSelection) -> Update:
         """Say what removing the open article does and does not do."""
         with self.database.connect() as conn:
-            article = get_article(conn, _opened(listed))
+            article = get_article(conn, _open_id(selection))
         return {
             self.confirm: gr.Column(visible=True),
-            self.asked: (
-                f"<p><b>Remove “{text(article.title)}”?</b> The chat no longer finds it. A file in "
-                "the articles folder or a page of a site stays where it is, and comes back when "
-                "that is brought in again.</p>"
-            ),
+            self.asked: CARDS.removal_question(article),
         }
 
     @handler(Permission.EDIT_KNOWLEDGE)
@@ -182,19 +185,19 @@ class KnowledgePage:
         return {self.confirm: gr.Column(visible=False)}
 
     @handler(Permission.EDIT_KNOWLEDGE)
-    def delete_article(self, person: Person, listed: Listed) -> Update:
+    def delete_article(self, person: Person, selection: ArticleSelection) -> Update:
         """Remove the open article with its passages, and its file if it was uploaded."""
         with self.database.connect() as conn:
-            article = get_article(conn, _opened(listed))
+            article = get_article(conn, _open_id(selection))
             delete_document(conn, article.collection, article.uri)
             audit.record(conn, person.name, Action.ARTICLE_REMOVED, article.uri)
         forget_upload(self.services.settings, article.uri)
         with self.database.connect() as conn:
-            shown = self._list(conn, replace(listed, article_id=None))
-        return shown | {
+            listed = self._list(conn, replace(selection, article_id=None))
+        return listed | {
             self.opened: gr.Column(visible=False),
             self.confirm: gr.Column(visible=False),
-            self.said: gr.HTML(status(f"Removed “{article.title}”."), visible=True),
+            self.said: status_line(f"Removed “{article.title}”."),
         }
 
     @handler(Permission.EDIT_KNOWLEDGE)
@@ -205,40 +208,30 @@ class KnowledgePage:
             raise InvalidInput("write a question first")
         settings = self.services.settings
         with self.database.connect() as conn:
-            chat = current_options(conn, settings)
-        more, scope = replace(chat, limit=N_TRIED), Scope.of(settings)
-        found = search(self.database, self.services.embedder, asked, more, scope)
-        return {self.tried: tried_card(asked, found, chat)}
+            options = current_options(conn, settings)
+        more = replace(options, limit=N_TRIED)
+        found = search(self.database, self.services.embedder, asked, more, Scope.of(settings))
+        return {self.tried: CARDS.tried_card(asked, found, options)}
 
-    def tell_problem(self, problem: RatchetError, listed: Listed) -> Update:
-        """Say it in a line until a tick goes well: a toast at every tick would bury the page."""
-        return {self.said: gr.HTML(status(str(problem)), visible=True)}
-
-    @handler(Permission.EDIT_KNOWLEDGE, on_problem=tell_problem)
-    def poll(self, person: Person, listed: Listed) -> Update:
-        """Show how far the ingest is; with it the list grows."""
-        with self.database.connect() as conn:
-            return self._list(conn, listed) | self.bringing.standing(conn)
-
-    def _list(self, conn: Connection[Any], listed: Listed) -> Update:
-        found = find_articles(conn, listed.words, listed.page)
+    def _list(self, conn: Connection[Any], selection: ArticleSelection) -> Update:
+        found = find_articles(conn, selection.words, selection.page)
         return {
-            self.listed: replace(listed, page=found.page),
-            self.line: page_line(found),
-            self.table: article_table(found, listed.words),
+            self.selection: replace(selection, page=found.page),
+            self.line: CARDS.article_line(found),
+            self.table: CARDS.article_table(found, selection.words),
             self.back: gr.Button(interactive=found.page > 0),
             self.next: gr.Button(interactive=found.page + 1 < found.n_pages),
         }
 
 
-def _article_id(event: gr.EventData) -> UUID:
+def _clicked_id(event: gr.EventData) -> UUID:
     try:
         return UUID(str(event._data["article"]))
     except (KeyError, TypeError, ValueError) as exc:
         raise InvalidInput("click an article’s title") from exc
 
 
-def _opened(listed: Listed) -> UUID:
-    if listed.article_id is None:
+def _open_id(selection: ArticleSelection) -> UUID:
+    if selection.article_id is None:
         raise InvalidInput("no article is open; click its title")
-    return listed.article_id
+    return selection.article_id

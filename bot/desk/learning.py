@@ -10,10 +10,10 @@ import gradio as gr
 import pandas as pd
 from psycopg import Connection
 
-from bot.desk.deploying import Deploying, Offered, Pending
-from bot.desk.learning_cards import adapter_table, deployment_table, live_card, run_card, run_label
-from bot.desk.markup import PLAIN, status
-from bot.desk.standing import fingerprint, load_standing
+from bot.desk import words
+from bot.desk.cards import PLAIN, load_cards, moment, status_line
+from bot.desk.deploying import Deploying, DeploymentChoices, UnconfirmedDeployment
+from bot.desk.learning_overview import fingerprint, load_overview
 from bot.services import Services
 from bot.web.handlers import EVENT, Update, handler
 from core import audit
@@ -31,16 +31,17 @@ from core.people import Permission, Person
 from core.types import TrainingRun, TrainingStep
 from training.signals import Caps
 
+CARDS = load_cards("learning")
 POLL_S = 1.5
 
 
 @dataclass(frozen=True, slots=True)
-class Seen:
+class LearningView:
     """What the page shows: a mark of the rows it was made from, the run, what can go live."""
 
     mark: str = ""  # empty: shows nothing, or nothing new enough
     run_id: UUID | None = None  # chosen by hand; None follows the newest
-    offered: Offered | None = None
+    choices: DeploymentChoices | None = None
 
 
 class LearningPage:
@@ -48,13 +49,12 @@ class LearningPage:
 
     def __init__(self, services: Services) -> None:
         self.database = services.database
-        settings = services.settings
-        self.caps = Caps.of(settings)
+        self.caps = Caps.of(services.settings)
         self._lay_out(services)
         self._wire()
 
     def _lay_out(self, services: Services) -> None:
-        self.seen = gr.State(Seen())
+        self.view = gr.State(LearningView())
         self.timer = gr.Timer(POLL_S)
         with gr.Row(elem_classes="live-bar"):
             self.live = gr.HTML(elem_id="desk-live", **PLAIN)
@@ -70,16 +70,16 @@ class LearningPage:
         self.log = gr.HTML(elem_id="desk-log", **PLAIN)
 
     def _wire(self) -> None:
-        of_run = [self.seen, self.card, self.plots, self.loss, self.margin]
+        of_run = [self.view, self.card, self.plots, self.loss, self.margin]
         self.outputs = [
             *of_run, self.live, self.said, self.run, self.adapters, self.log,
             *self.deploying.outputs,
         ]  # fmt: skip
         self.train.click(self.train_now, None, self.outputs, **EVENT)
-        self.run.input(self.show_run, [self.seen, self.run], of_run, **EVENT)
-        self.timer.tick(self.poll, [self.seen], self.outputs, **EVENT)
+        self.run.input(self.show_run, [self.view, self.run], of_run, **EVENT)
+        self.timer.tick(self.poll, [self.view], self.outputs, **EVENT)
         self.deploying.yes.click(
-            self.carry_out, [self.seen, self.deploying.pending], self.outputs, **EVENT
+            self.carry_out, [self.view, self.deploying.unconfirmed], self.outputs, **EVENT
         )
 
     def fill(self, desk: gr.Blocks) -> None:
@@ -90,13 +90,13 @@ class LearningPage:
     def show_newest(self, person: Person) -> Update:
         """Show everything, with the newest run chosen."""
         with self.database.connect() as conn:
-            return self._everything(conn, Seen())
+            return self._everything(conn, LearningView())
 
     @handler(Permission.TRAIN)
-    def show_run(self, person: Person, seen: Seen, run_id: str) -> Update:
+    def show_run(self, person: Person, view: LearningView, run_id: str) -> Update:
         """Show the run chosen in the list."""
         with self.database.connect() as conn:
-            return self._one_run(conn, replace(seen, run_id=_run_id(run_id)))
+            return self._one_run(conn, replace(view, run_id=_run_id(run_id)))
 
     @handler(Permission.TRAIN)
     def train_now(self, person: Person) -> Update:
@@ -111,68 +111,68 @@ class LearningPage:
             else "A run is at work already. Wait for it to end, then start another."
         )
         with self.database.connect() as conn:
-            return self._everything(conn, Seen()) | self._say(status(said))
+            return self._everything(conn, LearningView()) | {self.said: status_line(said)}
 
     @handler(Permission.DEPLOY)
-    def carry_out(self, person: Person, seen: Seen, pending: Pending) -> Update:
+    def carry_out(self, person: Person, view: LearningView, asked: UnconfirmedDeployment) -> Update:
         """Switch to what was confirmed, then show the log with the new row."""
-        said = self.deploying.carry_out(person, pending)
+        said = self.deploying.carry_out(person, asked)
         with self.database.connect() as conn:
-            shown = self._everything(conn, Seen(run_id=seen.run_id))
-        return shown | self._say(status(said))
+            shown = self._everything(conn, LearningView(run_id=view.run_id))
+        return shown | {self.said: status_line(said)}
 
-    def tell_problem(self, problem: RatchetError, seen: Seen) -> Update:
-        """Say it in a line until a tick goes well: a toast at every tick would bury the page."""
-        return self._say(status(str(problem))) | {self.seen: replace(seen, mark="")}
+    def say_problem(self, problem: RatchetError, view: LearningView) -> Update:
+        """Tell what went wrong in a line, and show everything anew when a tick goes well."""
+        return {self.said: status_line(str(problem)), self.view: replace(view, mark="")}
 
-    @handler(Permission.TRAIN, on_problem=tell_problem)
-    def poll(self, person: Person, seen: Seen) -> Update:
+    @handler(Permission.TRAIN, on_problem=say_problem)
+    def poll(self, person: Person, view: LearningView) -> Update:
         """Show what changed since the last tick."""
         with self.database.connect() as conn:
-            return self._changes(conn, seen)
+            return self._changes(conn, view)
 
-    def _changes(self, conn: Connection[Any], seen: Seen) -> Update:
-        if not seen.mark:
-            return self._everything(conn, seen) | self._say("")
-        if fingerprint(conn) != seen.mark:
-            return self._everything(conn, seen)
-        run = _shown_run(conn, seen)
-        return {self.seen: seen} if run is None or run.state.is_final else self._one_run(conn, seen)
+    def _changes(self, conn: Connection[Any], view: LearningView) -> Update:
+        if not view.mark:
+            return self._everything(conn, view) | {self.said: status_line("")}
+        if fingerprint(conn) != view.mark:
+            return self._everything(conn, view)
+        run = _shown_run(conn, view)
+        return {self.view: view} if run is None or run.state.is_final else self._one_run(conn, view)
 
-    def _everything(self, conn: Connection[Any], seen: Seen) -> Update:
+    def _everything(self, conn: Connection[Any], view: LearningView) -> Update:
         mark = fingerprint(conn)
-        now = load_standing(conn, self.caps)
-        run = _shown_run(conn, seen)
-        choices = [(run_label(known), str(known.id)) for known in now.runs]
-        offered = Offered.of(now)
+        now = load_overview(conn, self.caps)
+        run = _shown_run(conn, view)
+        runs = [(_label(each), str(each.id)) for each in now.runs]
+        choices = DeploymentChoices.of(now)
         return {
-            **self._one_run(conn, Seen(mark, seen.run_id, offered)),
-            self.live: live_card(now.live, now.since, now.counted),
-            self.run: gr.Dropdown(choices, value=str(run.id) if run else None),
-            self.adapters: adapter_table(
-                now.adapters, now.gate_passed, now.live, now.before, now.tainted
-            ),
-            self.log: deployment_table(now.deployments),
+            **self._one_run(conn, LearningView(mark, view.run_id, choices)),
+            self.live: CARDS.live_card(now),
+            self.run: gr.Dropdown(runs, value=str(run.id) if run else None),
+            self.adapters: CARDS.adapter_table(now),
+            self.log: CARDS.deployment_table(now.deployments),
             # What is being chosen or confirmed stays while other rows change.
-            **({} if offered == seen.offered else self.deploying.offer(offered)),
+            **({} if choices == view.choices else self.deploying.show_choices(choices)),
         }
 
-    def _say(self, line: str) -> Update:
-        return {self.said: gr.HTML(line, visible=bool(line))}
-
-    def _one_run(self, conn: Connection[Any], seen: Seen) -> Update:
-        run = _shown_run(conn, seen)
-        if run is None:
-            nothing = {self.card: run_card(None, None, ()), self.plots: gr.Row(visible=False)}
-            return {self.seen: seen, **nothing}
-        steps = run_steps(conn, run.id)
+    def _one_run(self, conn: Connection[Any], view: LearningView) -> Update:
+        run = _shown_run(conn, view)
+        report = gate_report_of(conn, run.id) if run else None
+        attempts = list_attempts(conn, run.id) if run else []
+        steps = run_steps(conn, run.id) if run else []
         return {
-            self.seen: seen,
-            self.card: run_card(run, gate_report_of(conn, run.id), list_attempts(conn, run.id)),
+            self.view: view,
+            self.card: CARDS.run_card(run, report, attempts),
             self.plots: gr.Row(visible=bool(steps)),
             self.loss: _points(steps, "loss"),
             self.margin: _points(steps, "margin"),
         }
+
+
+def _label(run: TrainingRun) -> str:
+    """Return one run as a line in the list to choose from."""
+    named = f" · {run.adapter_name}" if run.adapter_name else ""
+    return f"{moment(run.created_at)} · {words.RUN_STATES[run.state][0]}{named}"
 
 
 def _run_id(chosen: str) -> UUID:
@@ -182,9 +182,9 @@ def _run_id(chosen: str) -> UUID:
         raise InvalidInput("that is no training run; choose one from the list") from exc
 
 
-def _shown_run(conn: Connection[Any], seen: Seen) -> TrainingRun | None:
-    if seen.run_id is not None:
-        return get_run(conn, seen.run_id)
+def _shown_run(conn: Connection[Any], view: LearningView) -> TrainingRun | None:
+    if view.run_id is not None:
+        return get_run(conn, view.run_id)
     return next(iter(list_runs(conn, limit=1)), None)
 
 

@@ -1,80 +1,60 @@
-"""The recall curves of an evaluation as an SVG that takes its colours from the page."""
+"""The recall curves of an evaluation as points of an SVG; templates/desk/quality.html draws it."""
 
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
 from math import floor
 
-from bot.desk.markup import text
-
 WIDTH, HEIGHT = 640, 300
-LEFT, RIGHT, TOP, BOTTOM = 46, 12, 14, 42  # room for what stands around the curves
+LEFT, RIGHT, TOP, BOTTOM = 46, WIDTH - 12, 14, HEIGHT - 42  # the frame that the curves fill
+
+Point = tuple[float, float]
 
 
-def recall_plot(curves: Mapping[str, Sequence[float]]) -> str:
+@dataclass(frozen=True, slots=True)
+class RecallPlot:
+    """Where everything stands, in units of the SVG's view box."""
+
+    curves: list[tuple[str, list[Point]]]
+    grid: list[tuple[float, float]]  # each line's share and its y
+    ticks: list[tuple[int, float]]  # how many articles were looked at, and its x
+    in_words: str  # for those who don't see it
+    width: int = WIDTH
+    height: int = HEIGHT
+    left: int = LEFT
+    right: int = RIGHT
+    bottom: int = BOTTOM
+
+
+def recall_plot(curves: Mapping[str, Sequence[float]]) -> RecallPlot:
     """
-    Return recall@1, @2 … of each named leg as lines over the number of articles looked at.
+    Place recall@1, @2 … of each named leg over the number of articles looked at.
 
     The scale begins at the tenth below the lowest point: good searches differ near the top.
     """
     lowest = floor(min(min(curve) for curve in curves.values()) * 10) / 10
-    bottom = max(0.0, min(lowest, 0.9))
+    lowest = max(0.0, min(lowest, 0.9))
     n_points = max(len(curve) for curve in curves.values())
-    lines = "".join(
-        _line(curve, n, n_points, bottom) for n, curve in enumerate(curves.values(), start=1)
-    )
-    legend = "".join(
-        f'<li class="curve-{n}"><i></i>{text(name)}</li>' for n, name in enumerate(curves, start=1)
-    )
-    return (
-        '<figure class="recall"><figcaption>How soon the right article comes</figcaption>'
-        f'<svg viewBox="0 0 {WIDTH} {HEIGHT}" role="img" aria-label="{text(_in_words(curves))}">'
-        f"{_grid(bottom)}{_ticks(n_points)}{lines}</svg><ul>{legend}</ul></figure>"
-    )
-
-
-def _in_words(curves: Mapping[str, Sequence[float]]) -> str:
-    ends = (
-        f"{name} {curve[0]:.2f} first, {curve[-1]:.2f} in {len(curve)}"
-        for name, curve in curves.items()
-    )
-    return f"Recall: {'; '.join(ends)}"
-
-
-def _x(k: int, n_points: int) -> float:
-    return LEFT + (k - 1) * (WIDTH - LEFT - RIGHT) / max(1, n_points - 1)
-
-
-def _y(share: float, bottom: float) -> float:
-    return TOP + (1 - share) / (1 - bottom) * (HEIGHT - TOP - BOTTOM)
-
-
-def _grid(bottom: float) -> str:
-    """Return a line and its number at each tenth, at each fifth where the scale is long."""
-    step = 0.1 if bottom >= 0.5 else 0.2
-    shares = [1 - n * step for n in range(round((1 - bottom) / step + 0.49) + 1)]
-    return "".join(
-        f'<line class="grid" x1="{LEFT}" x2="{WIDTH - RIGHT}" y1="{y:.1f}" y2="{y:.1f}"/>'
-        f'<text x="{LEFT - 8}" y="{y + 4:.1f}" text-anchor="end">{abs(share):.1f}</text>'
-        for share in shares
-        if share >= bottom - 1e-9
-        for y in [_y(share, bottom)]
+    numbers = range(1, n_points + 1)
+    x = {n: round(LEFT + (n - 1) * (RIGHT - LEFT) / max(1, n_points - 1), 1) for n in numbers}
+    ends = [f"{name} {c[0]:.2f} first, {c[-1]:.2f} in {len(c)}" for name, c in curves.items()]
+    return RecallPlot(
+        curves=[
+            (name, [(x[n], _y(share, lowest)) for n, share in enumerate(curve, start=1)])
+            for name, curve in curves.items()
+        ],
+        grid=[(share, _y(share, lowest)) for share in _grid(lowest)],
+        ticks=list(x.items()),
+        in_words=f"Recall: {'; '.join(ends)}",
     )
 
 
-def _ticks(n_points: int) -> str:
-    below = HEIGHT - BOTTOM + 18
-    numbers = "".join(
-        f'<text x="{_x(k, n_points):.1f}" y="{below}" text-anchor="middle">{k}</text>'
-        for k in range(1, n_points + 1)
-    )
-    middle = (LEFT + WIDTH - RIGHT) / 2
-    name = f'<text x="{middle}" y="{HEIGHT - 6}" text-anchor="middle">articles looked at</text>'
-    return numbers + name
+def _y(share: float, lowest: float) -> float:
+    return round(TOP + (1 - share) / (1 - lowest) * (BOTTOM - TOP), 1)
 
 
-def _line(curve: Sequence[float], n: int, n_points: int, bottom: float) -> str:
-    points = [(_x(k, n_points), _y(share, bottom)) for k, share in enumerate(curve, start=1)]
-    path = " ".join(f"{x:.1f},{y:.1f}" for x, y in points)
-    dots = "".join(f'<circle cx="{x:.1f}" cy="{y:.1f}" r="3"/>' for x, y in points)
-    return f'<g class="curve-{n}"><polyline points="{path}"/>{dots}</g>'
+def _grid(lowest: float) -> list[float]:
+    """Return each tenth from 1 down, each fifth where the scale is long."""
+    step = 1 if lowest >= 0.5 else 2
+    return [tenths / 10 for tenths in range(10, round(lowest * 10) - 1, -step)]

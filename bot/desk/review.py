@@ -7,13 +7,17 @@ from uuid import UUID
 import gradio as gr
 
 from bot.desk import words
-from bot.desk.markup import PLAIN, status
-from bot.desk.queue import Place, Shown, find_place
-from bot.desk.review_card import queue_line, review_card
+from bot.desk.cards import PLAIN, load_cards, status_line
+from bot.desk.review_queue import (
+    QueueEntry,
+    ReviewCursor,
+    find_entry,
+)
 from bot.services import Services
 from bot.web.handlers import EVENT, Update, handler
 from core import audit
 from core.audit import Action
+from core.citations import cited_numbers
 from core.errors import InvalidInput
 from core.feedback import add_correction, decide_correction, record_review
 from core.people import Permission, Person
@@ -22,11 +26,7 @@ from core.types import Correction, CorrectionStatus, Verdict
 from training.signals import MAX_ANSWER_CHARS, Caps
 
 MAX_NOTE_CHARS = 2000
-KEYS_LINE = (
-    '<p class="keys"><kbd>J</kbd> next <kbd>K</kbd> back <kbd>A</kbd> approve '
-    "<kbd>X</kbd> reject <kbd>1</kbd>–<kbd>7</kbd> verdict <kbd>Ctrl</kbd>+<kbd>Enter</kbd> save"
-    "</p>"
-)
+CARDS = load_cards("review", cited_numbers=cited_numbers)
 
 
 class ReviewPage:
@@ -39,7 +39,7 @@ class ReviewPage:
         self._wire()
 
     def _lay_out(self) -> None:
-        self.shown = gr.State(Shown())
+        self.cursor = gr.State(ReviewCursor())
         with gr.Row(elem_classes="queue-bar"):
             self.line = gr.HTML(elem_id="desk-queue-line", **PLAIN)
             self.reviewed_too = gr.Checkbox(
@@ -89,12 +89,12 @@ class ReviewPage:
             self.save = gr.Button(
                 "Save and next", variant="primary", size="md", elem_id="desk-save"
             )
-        gr.HTML(KEYS_LINE, **PLAIN)
+        gr.HTML(CARDS.keys_line(), **PLAIN)
 
     def _wire(self) -> None:
-        inputs = [self.shown, self.reviewed_too]
+        inputs = [self.cursor, self.reviewed_too]
         outputs = [
-            self.shown,
+            self.cursor,
             self.line,
             self.said,
             self.card,
@@ -118,120 +118,126 @@ class ReviewPage:
         desk.load(self.show_first, self.inputs, self.outputs, **EVENT)
 
     @handler(Permission.REVIEW)
-    def show_first(self, person: Person, shown: Shown, reviewed_too: bool) -> Update:
+    def show_first(self, person: Person, cursor: ReviewCursor, reviewed_too: bool) -> Update:
         """Show the newest answer to review, or the newest of all."""
-        return self._fresh(Shown(), reviewed_too, step=0, said="")
+        return self._walk(ReviewCursor(), reviewed_too, step=0)
 
     @handler(Permission.REVIEW)
-    def show_next(self, person: Person, shown: Shown, reviewed_too: bool) -> Update:
+    def show_next(self, person: Person, cursor: ReviewCursor, reviewed_too: bool) -> Update:
         """Go one place down the queue."""
-        return self._fresh(shown, reviewed_too, step=1, said="")
+        return self._walk(cursor, reviewed_too, step=1)
 
     @handler(Permission.REVIEW)
-    def show_back(self, person: Person, shown: Shown, reviewed_too: bool) -> Update:
+    def show_back(self, person: Person, cursor: ReviewCursor, reviewed_too: bool) -> Update:
         """Go one place up the queue."""
-        return self._fresh(shown, reviewed_too, step=-1, said="")
+        return self._walk(cursor, reviewed_too, step=-1)
 
     @handler(Permission.REVIEW)
-    def approve_correction(self, person: Person, shown: Shown, reviewed_too: bool) -> Update:
+    def approve_correction(
+        self, person: Person, cursor: ReviewCursor, reviewed_too: bool
+    ) -> Update:
         """Let the next training learn from the correction shown."""
-        self._decide(person, shown, CorrectionStatus.APPROVED, Action.CORRECTION_APPROVED)
-        return self._same(shown, reviewed_too, "Approved. The next training learns from it.")
+        self._decide(person, cursor, CorrectionStatus.APPROVED, Action.CORRECTION_APPROVED)
+        return self._stay(cursor, reviewed_too, "Approved. The next training learns from it.")
 
     @handler(Permission.REVIEW)
-    def reject_correction(self, person: Person, shown: Shown, reviewed_too: bool) -> Update:
+    def reject_correction(self, person: Person, cursor: ReviewCursor, reviewed_too: bool) -> Update:
         """Keep the correction shown out of training."""
-        self._decide(person, shown, CorrectionStatus.REJECTED, Action.CORRECTION_REJECTED)
-        return self._same(shown, reviewed_too, "Rejected. No training will learn from it.")
+        self._decide(person, cursor, CorrectionStatus.REJECTED, Action.CORRECTION_REJECTED)
+        return self._stay(cursor, reviewed_too, "Rejected. No training will learn from it.")
 
     @handler(Permission.REVIEW)
     def save_preferred(
-        self, person: Person, shown: Shown, reviewed_too: bool, preferred: str
+        self, person: Person, cursor: ReviewCursor, reviewed_too: bool, preferred: str
     ) -> Update:
         """Store the admin's own answer; as the newest approved correction it is the one learned."""
-        turn_id = _shown_turn(shown)
-        body = _written(preferred, MAX_ANSWER_CHARS, "the preferred answer")
+        turn_id = _turn_id(cursor)
+        body = _typed(preferred, MAX_ANSWER_CHARS, "the preferred answer")
         if not body:
             raise InvalidInput("the preferred answer is empty; write what should be said")
         with self.database.connect() as conn:
             add_correction(conn, turn_id, person.id, body, by_admin=True)
             audit.record(conn, person.name, Action.ANSWER_PREFERRED, turn_id)
-        return self._same(shown, reviewed_too, "Saved. The next training learns from your answer.")
+        return self._stay(cursor, reviewed_too, "Saved. The next training learns from your answer.")
 
     @handler(Permission.REVIEW)
     def save_verdict(
-        self, person: Person, shown: Shown, reviewed_too: bool, verdict: str | None, note: str
+        self,
+        person: Person,
+        cursor: ReviewCursor,
+        reviewed_too: bool,
+        chosen: str | None,
+        note: str,
     ) -> Update:
         """Store what was at fault and go on to the next answer."""
-        turn_id = _shown_turn(shown)
-        found = _verdict(verdict)
-        kept = _written(note, MAX_NOTE_CHARS, "the note")
+        turn_id = _turn_id(cursor)
+        verdict = _verdict(chosen)
+        kept = _typed(note, MAX_NOTE_CHARS, "the note")
         with self.database.connect() as conn:
-            record_review(conn, turn_id, found, kept, person.id)
-            audit.record(conn, person.name, Action.ANSWER_REVIEWED, turn_id, verdict=found.value)
+            record_review(conn, turn_id, verdict, kept, person.id)
+            audit.record(conn, person.name, Action.ANSWER_REVIEWED, turn_id, verdict=verdict.value)
         step = 1 if reviewed_too else 0  # else it left the queue and the next moved up
-        return self._fresh(shown, reviewed_too, step, f"Saved: {words.VERDICTS[found].lower()}.")
+        said = f"Saved: {words.VERDICTS[verdict].lower()}."
+        return self._walk(cursor, reviewed_too, step, said)
 
     def _decide(
-        self, person: Person, shown: Shown, status: CorrectionStatus, action: Action
+        self, person: Person, cursor: ReviewCursor, status: CorrectionStatus, action: Action
     ) -> None:
-        if shown.correction_id is None:
+        if cursor.correction_id is None:
             raise InvalidInput("this answer has no customer's correction to decide on")
         with self.database.connect() as conn:
-            decide_correction(conn, shown.correction_id, status)
-            audit.record(conn, person.name, action, shown.correction_id)
+            decide_correction(conn, cursor.correction_id, status)
+            audit.record(conn, person.name, action, cursor.correction_id)
 
-    def _same(self, shown: Shown, reviewed_too: bool, said: str) -> Update:
-        """Show the same answer again; what is being written beside it stays."""
-        place = self._place(shown, reviewed_too, step=0)
-        if place.item is None or place.item.turn.id != shown.turn_id:
-            return self._view(place, said) | self._cleared(place)
-        return self._view(place, said)
+    def _stay(self, cursor: ReviewCursor, reviewed_too: bool, said: str) -> Update:
+        """Show the same answer again; what is being typed beside it stays."""
+        entry = self._find(cursor, reviewed_too, step=0)
+        is_same = entry.item is not None and entry.item.turn.id == cursor.turn_id
+        return self._with_card(entry, said) if is_same else self._show(entry, said)
 
-    def _fresh(self, shown: Shown, reviewed_too: bool, step: int, said: str) -> Update:
-        place = self._place(shown, reviewed_too, step)
-        return self._view(place, said) | self._cleared(place)
+    def _walk(self, cursor: ReviewCursor, reviewed_too: bool, step: int, said: str = "") -> Update:
+        return self._show(self._find(cursor, reviewed_too, step), said)
 
-    def _place(self, shown: Shown, reviewed_too: bool, step: int) -> Place:
+    def _find(self, cursor: ReviewCursor, reviewed_too: bool, step: int) -> QueueEntry:
         with self.database.connect() as conn:
-            return find_place(conn, shown, self.caps, step=step, include_reviewed=reviewed_too)
+            return find_entry(conn, cursor, self.caps, step=step, include_reviewed=reviewed_too)
 
-    def _view(self, place: Place, said: str) -> Update:
-        correction = _customers_correction(place)
-        return {
-            self.shown: Shown(
-                turn_id=place.item.turn.id if place.item else None,
-                correction_id=correction.id if correction else None,
-                index=place.index,
-            ),
-            self.line: queue_line(place),
-            self.said: gr.HTML(status(said) if said else "", visible=bool(said)),
-            self.card: review_card(place),
-            self.decisions: gr.Column(visible=place.item is not None),
-            self.on_correction: gr.Row(visible=correction is not None),
-        }
-
-    def _cleared(self, place: Place) -> Update:
-        """Fill the fields with what was decided of this answer before, if anything."""
-        item = place.item
+    def _show(self, entry: QueueEntry, said: str) -> Update:
+        """Show an answer, the fields filled with what was decided of it before, if anything."""
+        item = entry.item
         own = [c.body for c in item.corrections if c.by_admin] if item else []
-        return {
+        return self._with_card(entry, said) | {
             self.preferred: own[0] if own else "",
             self.verdict: item.verdict.value if item and item.verdict else None,
             self.note: item.note if item else "",
         }
 
+    def _with_card(self, entry: QueueEntry, said: str) -> Update:
+        correction = _customers_correction(entry)
+        return {
+            self.cursor: ReviewCursor(
+                turn_id=entry.item.turn.id if entry.item else None,
+                correction_id=correction.id if correction else None,
+                index=entry.index,
+            ),
+            self.line: CARDS.queue_line(entry),
+            self.said: status_line(said),
+            self.card: CARDS.review_card(entry),
+            self.decisions: gr.Column(visible=entry.item is not None),
+            self.on_correction: gr.Row(visible=correction is not None),
+        }
 
-def _customers_correction(place: Place) -> Correction | None:
+
+def _customers_correction(entry: QueueEntry) -> Correction | None:
     """Return the newest correction that a customer wrote of the answer shown."""
-    corrections = place.item.corrections if place.item else []
+    corrections = entry.item.corrections if entry.item else []
     return next((c for c in corrections if not c.by_admin), None)
 
 
-def _shown_turn(shown: Shown) -> UUID:
-    if shown.turn_id is None:
+def _turn_id(cursor: ReviewCursor) -> UUID:
+    if cursor.turn_id is None:
         raise InvalidInput("no answer is shown; reload the page")
-    return shown.turn_id
+    return cursor.turn_id
 
 
 def _verdict(chosen: str | None) -> Verdict:
@@ -240,7 +246,7 @@ def _verdict(chosen: str | None) -> Verdict:
     return Verdict(chosen)
 
 
-def _written(body: str, max_chars: int, what: str) -> str:
+def _typed(body: str, max_chars: int, what: str) -> str:
     """Return what was typed, without outer space and what Postgres can't store."""
     kept = storable_text(body).strip()
     if len(kept) > max_chars:

@@ -42,6 +42,45 @@ RUN_STATES: dict[RunState, tuple[str, str]] = {
     RunState.CANCELLED: ("Cancelled", "bad"),
 }
 
+JOB_STATES: dict[str, tuple[str, str]] = {
+    "queued": ("Waiting for the worker", "busy"),
+    "running": ("At work", "busy"),
+    "done": ("Done", "good"),
+    "failed": ("Failed", "bad"),
+    "cancelled": ("Cancelled", "bad"),
+}
+
+INGEST_COUNTS: dict[str, str] = {
+    "added": "new",
+    "changed": "changed",
+    "unchanged": "unchanged",
+    "removed": "removed",
+    "skipped": "of a kind that can’t be read",
+}
+
+LEGS: dict[str, str] = {
+    "dense": "By meaning",
+    "text": "By words",
+    "fused": "Both fused",
+    "reranked": "Fused, reranked",
+}
+
+METRICS: dict[str, str] = {
+    "recall@1": "Right article first",
+    "recall@3": "… in the first 3",
+    "recall@5": "… in the first 5",
+    "recall@10": "… in the first 10",
+    "ndcg@10": "nDCG@10",
+    "mrr": "MRR",
+}
+
+SHORT_METRICS: dict[str, str] = {
+    "recall@1": "First",
+    "recall@5": "In 5",
+    "ndcg@10": "nDCG@10",
+    "mrr": "MRR",
+}
+
 ATTEMPT_OUTCOMES: dict[str, str] = {
     "done": "Carried out",
     "failed": "Failed",

@@ -1,59 +1,39 @@
 """Fixtures for attacks: the whole web app in its own process, and those who come to it."""
 
-import base64
 import json
 import os
 import subprocess
 import sys
 import time
-from contextlib import ExitStack, closing
-from dataclasses import dataclass
+from contextlib import ExitStack
 from pathlib import Path
-from uuid import UUID
 
 import httpx
 import pytest
 
-from core.db import Database
-from core.settings import ROOT, Settings
+from core.settings import ROOT
 from tests.served import make_adapter, stack_settings, vllm, vllm_settings
-from tests.web import PASSWORD, fresh_database, running_web
+from tests.web import PASSWORD, visitor_in
 
 __all__ = ["make_adapter", "stack_settings", "vllm", "vllm_settings"]
 
 HTML = {"accept": "text/html"}
 
 
-@dataclass(frozen=True)
-class Web:
-    """A running web app without a model server behind it."""
-
-    url: str
-    settings: Settings
-    database: Database
-
-
 @pytest.fixture(scope="package")
-def web(postgres_host, template_database, short_tmp, unused_tcp_port_factory):
-    """The whole web app and its database; at the model's port nobody listens."""
-    with fresh_database(postgres_host, template_database) as dsn:
-        settings = Settings(
-            home=short_tmp / "attacked",
-            database_url=dsn,
-            web_port=unused_tcp_port_factory(),
-            vllm_url="http://127.0.0.1:9",
-            admin_password=PASSWORD,
-            allowed_origins="https://shop.example.com",
-            hosts="127.0.0.1, help.example.com",
-            limit_calls="100000/minute",
-            limit_calls_per_address="100000/minute",
-            max_connections_per_address=60,
-            limit_requests_per_address="100000/minute",
-            limit_sign_ins_per_address="1000/minute",
-            _env_file=None,
-        )
-        with closing(Database(dsn).open()) as database, running_web(settings) as url:
-            yield Web(url, settings, database)
+def web(start_web, short_tmp):
+    """The web app alone, as a company would reach it, with limits that tests don't reach."""
+    own = {
+        "allowed_origins": "https://shop.example.com",
+        "hosts": "127.0.0.1, help.example.com",
+        "limit_calls": "100000/minute",
+        "limit_calls_per_address": "100000/minute",
+        "max_connections_per_address": 60,
+        "limit_requests_per_address": "100000/minute",
+        "limit_sign_ins_per_address": "1000/minute",
+    }
+    with start_web(short_tmp / "attacked", **own) as running:
+        yield running
 
 
 class Visitor(httpx.Client):
@@ -77,9 +57,8 @@ class Visitor(httpx.Client):
 
     @property
     def id(self):
-        """The visitor's id in the cookie, read as only the server may."""
-        payload = self.cookies["ratchet"].strip('"').split(".")[0]
-        return UUID(json.loads(base64.b64decode(payload + "=="))["visitor"])
+        """The visitor's id."""
+        return visitor_in(self.cookies["ratchet"])
 
 
 @pytest.fixture

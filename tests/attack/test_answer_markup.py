@@ -8,6 +8,7 @@ from playwright.sync_api import expect
 from bot.chat_view import linked
 from bot.html import article, prose
 from tests.builders import make_passage, make_turn
+from tests.web import visitor_of
 
 HOSTILE = [
     "```mermaid\ngraph TD; A[<img src=http://evil.example.com/x>]\n```",
@@ -101,13 +102,3 @@ def test_a_browser_fetches_nothing_and_runs_nothing(page, web):
     assert 0 == chat.locator("img, svg, iframe, script, .mermaid, .katex").count()
     links = chat.locator("a").evaluate_all("all => all.map(a => a.getAttribute('href'))")
     assert all(re.fullmatch(r"/turns/[0-9a-f-]{36}/passages/1#passage", href) for href in links)
-
-
-def visitor_of(page):
-    """The visitor's id, from the cookie."""
-    import base64
-    import json
-    from uuid import UUID
-
-    cookie = next(c["value"] for c in page.context.cookies() if c["name"] == "ratchet")
-    return UUID(json.loads(base64.b64decode(cookie.strip('"').split(".")[0] + "=="))["visitor"])

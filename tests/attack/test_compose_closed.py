@@ -20,8 +20,8 @@ from migrations.grants import LESS, grant
 from stack.backup import back_up, restore
 from tests.adapters import write_adapter
 from tests.builders import make_turn
-from tests.conftest import free_port
 from tests.stack.compose import Stage, read_compose, running_postgres
+from tests.web import free_port
 from training import registry
 
 NAMES = re.findall(r"^(\w+)=$", (ROOT / ".env.example").read_text(), re.MULTILINE)

@@ -7,11 +7,8 @@ from uuid import UUID
 import pytest
 
 from core.db import Database
-from core.settings import Settings
 from tests.attack.conftest import Visitor, eventually
-from tests.conftest import free_port
-from tests.web import running_web
-from tests.wire import held_wire
+from tests.web import web_that_holds
 
 SEND = 0  # the number of the function that takes a question; test_policy.py knows it too
 QUESTION = "How should I wash my cast iron pan?"
@@ -20,15 +17,8 @@ QUESTION = "How should I wash my cast iron pan?"
 @pytest.fixture(scope="module")
 def held(stack):
     """A web app on the stack whose answers stand still in the middle, and its database."""
-    with held_wire(stack.settings.vllm_base_url, hold_after=1500) as vllm_url:
-        settings = Settings(
-            home=stack.settings.home,
-            web_port=free_port(),
-            **stack.vllm | {"vllm_url": vllm_url},
-            _env_file=None,
-        )
-        with running_web(settings) as url, closing(Database(settings.dsn).open()) as database:
-            yield url, database
+    with web_that_holds(stack) as running:
+        yield running.url, running.database
 
 
 @pytest.fixture

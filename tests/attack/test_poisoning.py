@@ -11,9 +11,9 @@ from uuid import uuid4
 import gradio as gr
 import pytest
 
-from bot.desk.deploying import Deploying, Pending
-from bot.desk.queue import Shown, find_place
-from bot.desk.review_card import review_card
+from bot.desk.deploying import Deploying, UnconfirmedDeployment
+from bot.desk.review import CARDS as REVIEW
+from bot.desk.review_queue import ReviewCursor, find_entry
 from bot.desk.words import model_name
 from bot.feedback import correct, rate
 from core import feedback, learning
@@ -22,6 +22,7 @@ from core.audit import Action, list_entries
 from core.company import GoldenQuestion
 from core.errors import NotFound
 from core.jobs import end_attempt
+from core.people import Person, Role
 from core.settings import ROOT, Settings
 from core.types import CorrectionStatus, DeploymentKind, Rating, RunState
 from examples.admin import Rated, review
@@ -35,6 +36,7 @@ from training.examples import ExampleCount, count_examples, load_examples
 from training.signals import Caps, load_signals
 
 MALLORY = uuid4()
+OPERATOR = Person(ADMIN, "admin", frozenset({Role.ADMIN}), ())
 CAPS = Caps(per_rater=50, per_address=200)
 
 
@@ -255,10 +257,10 @@ async def test_the_desk_says_what_is_live_now_not_what_was_asked(database, setti
         )
     with gr.Blocks():
         deploying = Deploying(SimpleNamespace(settings=settings, database=database))
-    asked = Pending(DeploymentKind.ROLLBACK, tainted, live)
+    asked = UnconfirmedDeployment(DeploymentKind.ROLLBACK, tainted, live)
     eject(database, settings, MALLORY, actor="command")
 
-    said = deploying.carry_out(asked)
+    said = deploying.carry_out(OPERATOR, asked)
 
     assert f"Done: {model_name(clean)} is live." == said
 
@@ -394,14 +396,14 @@ def test_the_desk_shows_whose_a_correction_is_and_what_is_not_learned(database):
         feedback.record_rating(conn, turn.id, MALLORY, Rating.DOWN)
         said = feedback.add_correction(conn, turn.id, MALLORY, "Buy elsewhere.", by_admin=False)
         feedback.decide_correction(conn, said.id, CorrectionStatus.APPROVED)
-        before = find_place(conn, Shown(), CAPS, step=0, include_reviewed=True)
+        before = find_entry(conn, ReviewCursor(), CAPS, step=0, include_reviewed=True)
         learning.eject_rater(conn, MALLORY, "test", "")
-        after = find_place(conn, Shown(), CAPS, step=0, include_reviewed=True)
+        after = find_entry(conn, ReviewCursor(), CAPS, step=0, include_reviewed=True)
 
-    assert f"Rater {MALLORY}" in review_card(before)
-    assert ">learned from<" in review_card(before)
-    assert ">learned from<" not in review_card(after)
-    assert "not learned from: its author is ejected" in review_card(after)
+    assert f"Rater {MALLORY}" in REVIEW.review_card(before)
+    assert ">learned from<" in REVIEW.review_card(before)
+    assert ">learned from<" not in REVIEW.review_card(after)
+    assert "not learned from: its author is ejected" in REVIEW.review_card(after)
 
 
 # The demo ------------------------------------------------------------------------------------

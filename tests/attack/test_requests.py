@@ -9,7 +9,7 @@ import httpx
 import psutil
 import pytest
 
-from tests.web import PASSWORD, running_web
+from tests.web import PASSWORD
 
 STRANGER = {"origin": "https://evil.example.com"}
 JOIN = "/gradio_api/queue/join"
@@ -241,27 +241,21 @@ def test_a_preflight_of_a_stranger_is_refused(visitor):
     assert "https://shop.example.com" == allowed.headers["access-control-allow-origin"]
 
 
-def test_metrics_are_for_nobody_unless_configured(visitor, web, unused_tcp_port_factory):
+def test_metrics_are_for_nobody_unless_configured(visitor, web):
     """How many customers a company has is its own business."""
     assert 404 == visitor.get("/metrics").status_code
-    own = {"web_port": unused_tcp_port_factory(), "metrics_token": "scrape me"}
-    settings = web.settings.model_copy(update=own)
-    settings.model_fields_set.update(own)
-    with running_web(settings) as url:
+    with web.again(metrics_token="scrape me") as url:
         for given, expected in (("", 404), ("Bearer guess", 404), ("Bearer scrape me", 200)):
             answer = httpx.get(f"{url}/metrics", headers={"authorization": given}, timeout=20)
             assert expected == answer.status_code
 
 
-def test_cookies_made_over_https_are_secure(web, unused_tcp_port_factory):
+def test_cookies_made_over_https_are_secure(web):
     """A trusted proxy says how the browser came; nobody else's word counts."""
     told = {"x-forwarded-proto": "https", "x-forwarded-for": "198.51.100.9"}
-    believed = {"web_port": unused_tcp_port_factory(), "trusted_proxies": "127.0.0.1, 10.0.0.0/8"}
-    settings = web.settings.model_copy(update=believed)
-    settings.model_fields_set.update(believed)
 
     assert "secure" not in httpx.get(f"{web.url}/", headers=told).headers["set-cookie"].lower()
-    with running_web(settings) as url:
+    with web.again(trusted_proxies="127.0.0.1, 10.0.0.0/8") as url:
         assert "secure" in httpx.get(f"{url}/", headers=told).headers["set-cookie"].lower()
         assert "secure" not in httpx.get(f"{url}/").headers["set-cookie"].lower()
         with httpx.Client(base_url=url) as client:
@@ -275,12 +269,10 @@ def test_cookies_made_over_https_are_secure(web, unused_tcp_port_factory):
     assert "198.51.100.9" == newest
 
 
-def test_each_address_has_a_bounded_number_of_requests(web, unused_tcp_port_factory):
+def test_each_address_has_a_bounded_number_of_requests(web):
     """A page that is only read costs as well."""
-    own = {"web_port": unused_tcp_port_factory(), "limit_requests_per_address": "20/minute"}
-    settings = web.settings.model_copy(update=own)
-    settings.model_fields_set.update(own)
-    with running_web(settings) as url, httpx.Client(base_url=url, timeout=20) as client:
+    again = web.again(limit_requests_per_address="20/minute")
+    with again as url, httpx.Client(base_url=url, timeout=20) as client:
         codes = [client.get("/health").status_code for _ in range(30)]
         refused = client.get("/health")
 

@@ -9,8 +9,7 @@ from dataclasses import replace
 import pytest
 from billiard.exceptions import SoftTimeLimitExceeded
 
-from bot.desk.gate_words import gate_card
-from bot.desk.learning_cards import run_card
+from bot.desk.learning import CARDS
 from core import feedback, learning
 from core.attempts import Outcome, list_attempts
 from core.errors import InvalidInput
@@ -106,7 +105,7 @@ def test_the_gate_report_names_the_golden_lines_that_were_not_asked():
     report = decide(evidence)
 
     assert report.passed
-    assert "line 3 has no text as `question`" in gate_card(report)
+    assert "line 3 has no text as `question`" in CARDS.gate_card(report)
 
 
 def test_an_error_nobody_foresaw_ends_the_run_at_once_with_its_reason(database, settings, caplog):
@@ -162,11 +161,11 @@ def test_the_desk_shows_every_attempt_when_there_was_more_than_one(database, set
     claim(database, settings, "retrain")
     second, attempts = ended_run(database, run_id)
 
-    shown = run_card(second, None, attempts)
+    shown = CARDS.run_card(second, None, attempts)
 
     assert "vLLM &lt;away&gt;" in shown
     assert "Broke off; tried again" in shown
-    assert "Broke off" not in run_card(second, None, attempts[1:])
+    assert "Broke off" not in CARDS.run_card(second, None, attempts[1:])
 
 
 def test_judged_questions_are_split_at_line_feeds_only(tmp_path):

@@ -3,17 +3,12 @@
 import numpy as np
 import pytest
 
-from bot.desk.articles import (
-    PAGE_SIZE,
-    article_chunks,
-    find_articles,
-    get_article,
-    questions_asked,
-)
 from bot.desk.jobs import get_job, is_open, newest_jobs
 from core.attempts import Outcome
+from core.conversations import questions_of
 from core.errors import NotFound
 from core.jobs import end_attempt, request_job
+from retrieval.articles import PAGE_SIZE, article_chunks, find_articles, get_article
 from retrieval.chunk import Chunk
 from retrieval.load import LoadedDocument
 from retrieval.store import delete_document, replace_document
@@ -97,4 +92,4 @@ def test_an_erased_question_is_not_shown_again(conn):
     sql = "UPDATE conversations SET deleted_at = now() WHERE id = %s"
     conn.execute(sql, (erased.conversation_id,))
 
-    assert {str(kept.id): "Kept?"} == questions_asked(conn, [str(kept.id), str(erased.id)])
+    assert {str(kept.id): "Kept?"} == questions_of(conn, [str(kept.id), str(erased.id)])

@@ -10,10 +10,10 @@ from gradio.helpers import special_args
 
 from bot.chat_page import build_chat_page
 from bot.desk import build_desk
-from bot.desk.knowledge import Listed
-from bot.desk.learning import Seen
-from bot.desk.queue import Shown, find_place
-from bot.desk.standing import fingerprint
+from bot.desk.knowledge import ArticleSelection
+from bot.desk.learning import LearningView
+from bot.desk.learning_overview import fingerprint
+from bot.desk.review_queue import ReviewCursor, find_entry
 from bot.web.handlers import permission_of
 from core.audit import list_entries
 from core.feedback import add_correction, decide_correction, record_review
@@ -49,7 +49,7 @@ def handler_of(desk, name):
 def test_a_run_that_is_none_is_said_in_a_line(desk, run_id):
     """A call made by hand must not show a traceback."""
     with pytest.warns(UserWarning, match="That is no training run"):  # a toast, in a browser
-        handler_of(desk, "show_run")(Seen(), run_id, make_request(Role.ADMIN))
+        handler_of(desk, "show_run")(LearningView(), run_id, make_request(Role.ADMIN))
 
 
 @pytest.mark.parametrize("address", ["https://me:secret@example.com/help", "https://", "http://[x"])
@@ -113,22 +113,22 @@ async def test_every_handler_refuses_a_customer(desk, database):
 
 
 @pytest.mark.parametrize(
-    ("room", "seen", "n_shown"),
+    ("page", "view", "n_shown"),
     [
-        ("learning", Seen(), 2),  # the line, and that nothing is shown
-        ("knowledge", Listed(), 1),
-        ("search_quality", None, 1),
+        ("learning", LearningView(), 2),  # the line, and that nothing is shown
+        ("knowledge", ArticleSelection(), 1),
+        ("quality", None, 1),
     ],
 )
-def test_the_live_views_tell_a_customer_nothing(desk, database, room, seen, n_shown):
+def test_the_live_views_tell_a_customer_nothing(desk, database, page, view, n_shown):
     """The handlers that answer instead of failing say only that one is signed out."""
     with database.connect() as conn:
         request_run(conn, "button")
         request_job(conn, "evaluate", {"queries": "turns"})
     polls = [each.fn for each in desk.fns.values() if getattr(each.fn, "__name__", "") == "poll"]
-    [poll] = [poll for poll in polls if poll.__module__ == f"bot.desk.{room}"]
+    [poll] = [poll for poll in polls if poll.__module__ == f"bot.desk.{page}"]
 
-    shown = poll(seen, make_request(Role.VISITOR))
+    shown = poll(view, make_request(Role.VISITOR))
 
     [text] = [value.value for value in shown.values() if isinstance(value, gr.HTML)]
     assert n_shown == len(shown)
@@ -140,10 +140,10 @@ def test_the_queue_goes_on_where_a_reviewed_answer_was(conn):
     oldest, middle, newest = (make_rating(conn).turn_id for _ in range(3))
     record_review(conn, middle, Verdict.ANSWER_FINE, "", ADMIN)
 
-    place = find_place(conn, Shown(middle, None, index=1), CAPS, step=0, include_reviewed=False)
+    entry = find_entry(conn, ReviewCursor(middle, index=1), CAPS, step=0, include_reviewed=False)
 
-    assert (oldest, 1, 2) == (place.item.turn.id, place.index, place.n_left)
-    back = find_place(conn, Shown(oldest, None, index=1), CAPS, step=-1, include_reviewed=False)
+    assert (oldest, 1, 2) == (entry.item.turn.id, entry.index, entry.n_left)
+    back = find_entry(conn, ReviewCursor(oldest, index=1), CAPS, step=-1, include_reviewed=False)
     assert newest == back.item.turn.id
 
 
@@ -152,9 +152,9 @@ def test_a_new_dislike_does_not_move_the_reader(conn):
     oldest, read_now = make_rating(conn).turn_id, make_rating(conn).turn_id
     make_rating(conn)
 
-    place = find_place(conn, Shown(read_now, None, index=0), CAPS, step=1, include_reviewed=False)
+    entry = find_entry(conn, ReviewCursor(read_now, index=0), CAPS, step=1, include_reviewed=False)
 
-    assert oldest == place.item.turn.id
+    assert oldest == entry.item.turn.id
 
 
 def test_an_emptied_queue_shows_nothing(conn):
@@ -162,9 +162,9 @@ def test_an_emptied_queue_shows_nothing(conn):
     only = make_rating(conn).turn_id
     record_review(conn, only, Verdict.TONE_OR_POLICY, "", ADMIN)
 
-    place = find_place(conn, Shown(only, None, index=0), CAPS, step=0, include_reviewed=False)
+    entry = find_entry(conn, ReviewCursor(only, index=0), CAPS, step=0, include_reviewed=False)
 
-    assert (None, 0, 1) == (place.item, place.n_left, place.n_disliked)
+    assert (None, 0, 1) == (entry.item, entry.n_left, entry.n_disliked)
 
 
 @pytest.mark.parametrize("change", ["correction", "decision", "run", "ejection"])

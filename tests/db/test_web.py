@@ -1,45 +1,31 @@
 """The web app's plain routes: who is let in, what may be read, what machines are told."""
 
-import base64
-import json
-from contextlib import ExitStack, closing
-from uuid import UUID, uuid4
+from contextlib import ExitStack
+from uuid import uuid4
 
 import httpx
 import pytest
 
-from core.db import Database
 from core.settings import Settings
 from retrieval.embed import get_embedder
 from retrieval.ingest import ingest
 from tests.builders import make_passage, make_turn
-from tests.web import fresh_database, running_web
+from tests.web import PASSWORD, visitor_in
 
-PASSWORD = "let me in, please"
 HTML = {"accept": "text/html"}
 
 
 @pytest.fixture(scope="module")
-def web(postgres_host, template_database, short_tmp, unused_tcp_port_factory):
-    """The whole web app and its database; at the model's port nobody listens."""
-    with fresh_database(postgres_host, template_database) as dsn:
-        settings = Settings(
-            home=short_tmp / "web",
-            database_url=dsn,
-            web_port=unused_tcp_port_factory(),
-            vllm_url="http://127.0.0.1:9",
-            admin_password=PASSWORD,
-            metrics_token="scrape",
-            _env_file=None,
-        )
-        with closing(Database(dsn).open()) as database, running_web(settings) as url:
-            yield url, database
+def web(start_web, short_tmp):
+    """The web app alone; Prometheus reads its figures by a token."""
+    with start_web(short_tmp / "web", metrics_token="scrape") as running:
+        yield running
 
 
 @pytest.fixture
 def web_database(web):
     """The web app's database."""
-    return web[1]
+    return web.database
 
 
 @pytest.fixture
@@ -47,7 +33,7 @@ def new_visitor(web):
     """A function that gives a new visitor, who does not follow redirects."""
     with ExitStack() as stack:
         yield lambda **options: stack.enter_context(
-            httpx.Client(base_url=web[0], headers=HTML, timeout=10, **options)
+            httpx.Client(base_url=web.url, headers=HTML, timeout=10, **options)
         )
 
 
@@ -69,11 +55,6 @@ def visitor_of(visitor):
     """The id in the browser's cookie, read as only the server may."""
     visitor.get("/desk/login")
     return visitor_in(visitor.cookies["ratchet"])
-
-
-def visitor_in(cookie):
-    payload = cookie.strip('"').split(".")[0]
-    return UUID(json.loads(base64.b64decode(payload + "=="))["visitor"])
 
 
 def test_a_visitor_gets_a_cookie_that_scripts_and_other_sites_can_not_use(visitor):

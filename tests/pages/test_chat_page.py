@@ -1,10 +1,7 @@
 """The customers' page in a real browser, on the whole stack."""
 
-import base64
-import json
 import re
 from contextlib import closing
-from uuid import UUID
 
 import pytest
 from playwright.sync_api import expect
@@ -12,12 +9,9 @@ from playwright.sync_api import expect
 from core.conversations import get_turn, list_conversations, load_turns
 from core.db import Database
 from core.feedback import corrections_of, current_rating
-from core.settings import Settings
 from core.types import Rating, TurnStatus
 from tests.builders import BEN, make_passage, make_turn
-from tests.conftest import free_port
-from tests.web import running_web
-from tests.wire import held_wire
+from tests.web import visitor_of, web_that_holds
 
 QUESTION = "How should I wash my cast iron pan?"
 HOSTILE = '<img src=x onerror="window.ran=1"><script>window.ran=1</script> **b** [l](http://e/) _i_'
@@ -35,15 +29,8 @@ def database(stack):
 @pytest.fixture(scope="module")
 def held_url(stack):
     """A second web app on the same stack; its answers stay in the middle until they are left."""
-    with held_wire(stack.settings.vllm_base_url, hold_after=1500) as vllm_url:
-        settings = Settings(
-            home=stack.settings.home,
-            web_port=free_port(),
-            **stack.vllm | {"vllm_url": vllm_url},
-            _env_file=None,
-        )
-        with running_web(settings) as url:
-            yield url
+    with web_that_holds(stack) as running:
+        yield running.url
 
 
 @pytest.fixture
@@ -53,12 +40,6 @@ def chat(page, stack):
     page.goto(stack.url)
     expect(page.locator("#composer textarea")).to_be_visible(timeout=WAIT_MS)
     return page
-
-
-def visitor(page):
-    """The visitor's id, from the cookie."""
-    cookie = next(c["value"] for c in page.context.cookies() if c["name"] == "ratchet")
-    return UUID(json.loads(base64.b64decode(cookie.strip('"').split(".")[0] + "=="))["visitor"])
 
 
 def ask(page, question):
@@ -78,7 +59,7 @@ def answered(page, n_answers=1):
 def seed(page, database, stack, **fields):
     """Store a turn as the visitor's and open its conversation."""
     with database.connect() as conn:
-        turn = make_turn(conn, owner_id=visitor(page), **fields)
+        turn = make_turn(conn, owner_id=visitor_of(page), **fields)
     page.goto(f"{stack.url}/?c={turn.conversation_id}")
     answered(page)
     return turn
@@ -99,7 +80,7 @@ def test_a_question_is_answered_and_survives_a_reload(chat, database):
     expect(chat.locator("#chat .user-row")).to_have_text(QUESTION)
     assert text == answered(chat).inner_text()
     with database.connect() as conn:
-        (talk,) = list_conversations(conn, visitor(chat))
+        (talk,) = list_conversations(conn, visitor_of(chat))
     assert QUESTION == talk.title
 
 
@@ -142,7 +123,7 @@ def test_a_thumb_is_stored_before_the_page_says_thanks(chat, database, stack):
     expect(chat.locator("#thanks")).to_have_text("Saved. Thank you!")
 
     with database.connect() as conn:
-        assert Rating.UP is current_rating(conn, turn.id, visitor(chat)).rating
+        assert Rating.UP is current_rating(conn, turn.id, visitor_of(chat)).rating
 
 
 def test_what_was_wrong_is_restored_after_a_reload(chat, database, stack):
@@ -164,7 +145,7 @@ def test_what_was_wrong_is_restored_after_a_reload(chat, database, stack):
     expect(thumb(chat, "Disliked")).to_be_visible()
     with database.connect() as conn:
         assert {"incorrect", "outdated"} == set(
-            current_rating(conn, turn.id, visitor(chat)).reasons
+            current_rating(conn, turn.id, visitor_of(chat)).reasons
         )
         assert ["Within 45 days."] == [c.body for c in corrections_of(conn, turn.id)]
 
@@ -179,7 +160,7 @@ def test_a_thumb_can_be_taken_back(chat, database, stack):
 
     expect(chat.locator("#thanks")).to_have_text("Your thumb was taken back.")
     with database.connect() as conn:
-        assert current_rating(conn, turn.id, visitor(chat)) is None
+        assert current_rating(conn, turn.id, visitor_of(chat)) is None
 
 
 def test_a_thumb_after_a_reload_reaches_the_right_answer(chat, database, stack):
@@ -188,13 +169,15 @@ def test_a_thumb_after_a_reload_reaches_the_right_answer(chat, database, stack):
     chat.reload()
     answered(chat)
     with database.connect() as conn:  # another window goes on in the same conversation
-        make_turn(conn, owner_id=visitor(chat), conversation_id=first.conversation_id, position=1)
+        make_turn(
+            conn, owner_id=visitor_of(chat), conversation_id=first.conversation_id, position=1
+        )
 
     thumb(chat, "Dislike").click()
     expect(chat.locator("#thanks")).to_have_text("Saved. Thank you!")
 
     with database.connect() as conn:
-        assert Rating.DOWN is current_rating(conn, first.id, visitor(chat)).rating
+        assert Rating.DOWN is current_rating(conn, first.id, visitor_of(chat)).rating
 
 
 def test_a_thumb_for_an_answer_that_is_gone_is_refused_in_one_line(chat, database, stack):
@@ -252,8 +235,8 @@ def begins_to_answer(page):
 
 def only_turn(page, database):
     with database.connect() as conn:
-        (talk,) = list_conversations(conn, visitor(page))
-        (turn,) = load_turns(conn, talk.id, visitor(page))
+        (talk,) = list_conversations(conn, visitor_of(page))
+        (turn,) = load_turns(conn, talk.id, visitor_of(page))
     return turn
 
 

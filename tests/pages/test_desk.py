@@ -1,14 +1,12 @@
 """The admin's desk in a real browser, on a real database; the model server is not needed."""
 
 import re
-from contextlib import closing
 
 import httpx
 import pytest
 from playwright.sync_api import expect
 
 from core.attempts import Outcome
-from core.db import Database
 from core.feedback import add_correction, corrections_of, record_rating
 from core.jobs import end_attempt, report_progress
 from core.learning import (
@@ -22,7 +20,6 @@ from core.learning import (
     record_step,
     request_run,
 )
-from core.settings import Settings
 from core.types import (
     CorrectionStatus,
     DeploymentKind,
@@ -33,8 +30,7 @@ from core.types import (
     TrainingStep,
 )
 from tests.builders import ANNA, make_passage, make_turn
-from tests.conftest import free_port
-from tests.web import PASSWORD, fresh_database, running_web, sign_in
+from tests.web import sign_in
 from tests.worker import hold
 from training.examples import load_examples
 from training.objectives import DPO
@@ -46,33 +42,24 @@ HOSTILE = '<img src=x onerror="window.ran = 1"><script>window.ran = 1</script> $
 
 
 @pytest.fixture(scope="module")
-def web(postgres_host, template_database, short_tmp):
-    """The web app alone in its own process: its settings and an open database."""
-    with fresh_database(postgres_host, template_database) as dsn:
-        settings = Settings(
-            home=short_tmp / "desk",
-            database_url=dsn,
-            web_port=free_port(),
-            admin_password=PASSWORD,
-            _env_file=None,
-        )
-        with closing(Database(dsn).open()) as database, running_web(settings):
-            yield settings, database
+def web(start_web, short_tmp):
+    """The web app alone."""
+    with start_web(short_tmp / "desk") as running:
+        yield running
 
 
 @pytest.fixture
 def database(web):
     """The web app's database, with nothing in it."""
-    _, database = web
-    with database.connect() as conn:
+    with web.database.connect() as conn:
         conn.execute("TRUNCATE conversations, jobs, adapters, deployments CASCADE")
-    return database
+    return web.database
 
 
 @pytest.fixture
 def site(web):
     """The web app's address, without a trailing slash."""
-    return f"http://127.0.0.1:{web[0].web_port}"
+    return web.url
 
 
 @pytest.fixture

@@ -2,20 +2,17 @@
 
 import json
 import re
-from contextlib import closing
 from uuid import uuid4
 
 import httpx
 import pytest
 from playwright.sync_api import expect
 
-from bot.desk.articles import find_articles
-from core.db import Database
 from core.jobs import list_jobs, request_job
-from core.settings import Settings
+from retrieval.articles import find_articles
 from retrieval.embed import get_embedder
 from retrieval.ingest import ingest
-from tests.web import PASSWORD, fresh_database, running_web, sign_in
+from tests.web import sign_in
 from tests.worker import carry_out
 
 HOSTILE = '<img src=x onerror="window.ran = 1"> ${1} {{7}}'
@@ -42,26 +39,16 @@ def company(short_tmp):
 
 
 @pytest.fixture(scope="module")
-def web(postgres_host, template_database, short_tmp, company, unused_tcp_port_factory):
-    """The web app's address, its settings and an open database."""
-    with fresh_database(postgres_host, template_database) as dsn:
-        settings = Settings(
-            home=company.with_name(f"{company.name}-home"),
-            company=company,
-            database_url=dsn,
-            web_port=unused_tcp_port_factory(),
-            vllm_url="http://127.0.0.1:9",
-            admin_password=PASSWORD,
-            _env_file=None,
-        )
-        with closing(Database(dsn).open()) as database, running_web(settings) as url:
-            yield url, settings, database
+def web(start_web, company):
+    """The web app alone, of a company with a few articles."""
+    with start_web(company.with_name(f"{company.name}-home"), company=company) as running:
+        yield running
 
 
 @pytest.fixture
 def shop(web, company):
     """The web app's database with the company's articles and no jobs, and its settings."""
-    _, settings, database = web
+    settings, database = web.settings, web.database
     with database.connect() as conn:
         conn.execute("DELETE FROM jobs; DELETE FROM documents")
     ingest(database, get_embedder(settings), [company / "articles"])
@@ -72,7 +59,7 @@ def shop(web, company):
 def desk(page, web, shop):
     """Open a tab of the desk as the admin: `desk("Knowledge")`."""
     page.set_default_timeout(15_000)
-    return lambda tab: sign_in(page, web[0], tab)
+    return lambda tab: sign_in(page, web.url, tab)
 
 
 def n_articles(database):
@@ -272,7 +259,7 @@ def test_the_page_fits_a_phone(desk, page, shop, tab):
 
 def test_a_customer_can_neither_upload_nor_call(web):
     """Gradio answers private endpoints; a hidden page is no lock."""
-    with httpx.Client(base_url=web[0], timeout=10) as customer:
+    with httpx.Client(base_url=web.url, timeout=10) as customer:
         customer.get("/")  # gives the visitor's cookie
         file = {"files": ("evil.md", b"# Evil")}
         call = {"data": [], "fn_index": 0, "session_hash": uuid4().hex}

@@ -18,7 +18,8 @@ from core.settings import ROOT
 from stack import postgres
 from stack.postgres import bin_dir
 from stack.programs import redis_bin_dir
-from tests.conftest import _wait_for_postgres, free_port
+from tests.conftest import _wait_for_postgres
+from tests.web import free_port
 
 VARIABLE = re.compile(r"\$\{(\w+)(?:(:[-?])([^}]*))?\}")
 

@@ -5,8 +5,8 @@ import re
 import pytest
 
 from core.settings import ROOT, Settings
-from tests.conftest import free_port
 from tests.stack.compose import Stage, interpolate, read_compose, running_postgres
+from tests.web import free_port
 
 SECRETS = re.findall(r"^(\w+)=$", (ROOT / ".env.example").read_text(), re.MULTILINE)
 ENV = {name: f"test{number}secret" for number, name in enumerate(SECRETS)}

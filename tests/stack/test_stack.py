@@ -14,7 +14,8 @@ import pytest
 
 from core.settings import Settings
 from stack.leftovers import find_leftovers
-from tests.conftest import Stack, free_port
+from tests.conftest import Stack
+from tests.web import free_port
 
 HEALED_WITHIN_S = 90
 

@@ -3,6 +3,7 @@
 import pytest
 
 from bot.desk import uploads
+from bot.desk.quality import CARDS
 from bot.desk.recall_plot import recall_plot
 from bot.desk.uploads import forget_upload, keep_uploads, safe_name
 from core.errors import InvalidInput
@@ -74,8 +75,8 @@ def test_only_an_upload_is_removed_with_its_article(settings, tmp_path):
 
 def test_the_curve_says_its_figures_to_those_who_do_not_see_it():
     """And a perfect search still gets a scale."""
-    drawn = recall_plot({"<By words>": [0.42, 0.9], "Fused": [1.0, 1.0]})
+    drawn = CARDS.recall_svg(recall_plot({"<By words>": [0.42, 0.9], "Fused": [1.0, 1.0]}))
 
     assert "&lt;By words&gt; 0.42 first, 0.90 in 2; Fused 1.00 first, 1.00 in 2" in drawn
     assert 2 == drawn.count("<polyline")
-    assert "<svg" in recall_plot({"Fused": [1.0]})
+    assert "<svg" in CARDS.recall_svg(recall_plot({"Fused": [1.0]}))

@@ -9,32 +9,30 @@ from uuid import UUID
 import gradio as gr
 from psycopg import Connection
 
-from bot.desk.articles import articles_by_uri, questions_asked
+from bot.desk import words
+from bot.desk.cards import PLAIN, load_cards, moment, say_in_line, short_name, status_line
 from bot.desk.jobs import POLL_S, get_job, is_open, newest_jobs
-from bot.desk.markup import PLAIN, status
-from bot.desk.search_quality_cards import (
-    evaluation_card,
-    evaluation_label,
-    history_table,
-    miss_list,
-)
+from bot.desk.recall_plot import recall_plot
 from bot.services import Services
 from bot.web.handlers import EVENT, Update, handler
 from core import audit
 from core.audit import Action
-from core.errors import InvalidInput, RatchetError
-from core.jobs import request_job
+from core.conversations import questions_of
+from core.errors import InvalidInput
+from core.jobs import Job, request_job
 from core.people import Permission, Person
 from retrieval.adoption import current_options
+from retrieval.articles import articles_by_uri
 from retrieval.options import SearchOptions, parse_figures
 
+CARDS = load_cards("quality")
 N_SHOWN = 20
 ERASED = "(the conversation was erased since)"
 GOLDEN, TURNS = "golden", "turns"
 QUESTIONS = [("The golden questions", GOLDEN), ("Answers people liked or reviewed", TURNS)]
 
 
-class SearchQualityPage:
+class QualityPage:
     """The page's components and what happens when they are used."""
 
     def __init__(self, services: Services) -> None:
@@ -84,13 +82,19 @@ class SearchQualityPage:
     def show_newest(self, person: Person) -> Update:
         """Show the newest evaluation."""
         with self.database.connect() as conn:
-            return self._standing(conn, None)
+            return self._show(conn, None)
 
     @handler(Permission.EVALUATE)
     def show_chosen(self, person: Person, chosen: str | None) -> Update:
         """Show the evaluation chosen in the list."""
         with self.database.connect() as conn:
-            return self._standing(conn, _job_id(chosen))
+            return self._show(conn, _job_id(chosen))
+
+    @handler(Permission.EVALUATE, on_problem=say_in_line)
+    def poll(self, person: Person, chosen: str | None) -> Update:
+        """Show how far the evaluation is, and its figures when they are there."""
+        with self.database.connect() as conn:
+            return self._show(conn, _job_id(chosen))
 
     @handler(Permission.EVALUATE)
     def request_evaluation(self, person: Person, questions: str, against: str) -> Update:
@@ -103,9 +107,9 @@ class SearchQualityPage:
                 job = request_job(conn, "evaluate", wanted)
                 audit.record(conn, person.name, Action.EVALUATION_REQUESTED, job.id)
         with self.database.connect() as conn:
-            return self._standing(conn, None)
+            return self._show(conn, None)
 
-    def _queries(self, questions: str) -> Any:
+    def _queries(self, questions: str) -> str:
         if questions == TURNS:
             return TURNS
         golden = self.settings.company / "golden.jsonl"
@@ -113,34 +117,57 @@ class SearchQualityPage:
             raise InvalidInput(f"there is no {golden}; write golden questions first")
         return str(golden)
 
-    def tell_problem(self, problem: RatchetError, chosen: str | None) -> Update:
-        """Say it in a line until a tick goes well: a toast at every tick would bury the page."""
-        return {self.said: gr.HTML(status(str(problem)), visible=True)}
-
-    @handler(Permission.EVALUATE, on_problem=tell_problem)
-    def poll(self, person: Person, chosen: str | None) -> Update:
-        """Show how far the evaluation is, and its figures when they are there."""
-        with self.database.connect() as conn:
-            return self._standing(conn, _job_id(chosen))
-
-    def _standing(self, conn: Connection[Any], chosen: UUID | None) -> Update:
+    def _show(self, conn: Connection[Any], chosen: UUID | None) -> Update:
         jobs = newest_jobs(conn, "evaluate", N_SHOWN)
         job_id = chosen or (jobs[0].id if jobs else None)
-        shown = get_job(conn, job_id) if job_id else None
-        result = shown.result if shown else None
-        misses = _with_questions(conn, (result or {}).get("misses", []))
-        known = articles_by_uri(conn, {uri for miss in misses for uri in _uris(miss)})
-        choices = [(evaluation_label(job), str(job.id)) for job in jobs]
+        job = get_job(conn, job_id) if job_id else None
+        choices = [(_label(each), str(each.id)) for each in jobs]
+        done = [(each, _name(each)) for each in jobs if each.result]
         return {
             self.timer: gr.Timer(active=any(map(is_open, jobs))),
-            self.said: gr.HTML(visible=False),
+            self.said: status_line(""),
             self.chosen: gr.Dropdown(
-                choices, value=str(shown.id) if shown else None, visible=len(choices) > 1
+                choices, value=str(job.id) if job else None, visible=len(choices) > 1
             ),
-            self.card: evaluation_card(shown),
-            self.misses: miss_list(misses, known) if result else "",
-            self.history: history_table(jobs),
+            self.card: _evaluation_card(job),
+            self.misses: _miss_list(conn, job.result["misses"]) if job and job.result else "",
+            self.history: CARDS.history_table(done),
         }
+
+
+def _evaluation_card(job: Job | None) -> str:
+    if job is None:
+        return str(CARDS.evaluation_card(None, "", (), None))
+    legs = job.result["legs"] if job.result else {}
+    curves = {name: legs[leg]["recall_curve"] for leg, name in words.LEGS.items() if leg in legs}
+    plot = recall_plot(curves) if curves else None
+    return str(CARDS.evaluation_card(job, f"Evaluation with {_name(job)}", (), plot))
+
+
+def _miss_list(conn: Connection[Any], misses: Sequence[dict[str, Any]]) -> str:
+    """Give the misses that name a turn its question, unless that has been erased since."""
+    asked = questions_of(conn, {miss["turn_id"] for miss in misses if "turn_id" in miss})
+    worded = [
+        {"question": asked.get(miss.get("turn_id", ""), ERASED), "previous": "", **miss}
+        for miss in misses
+    ]
+    uris = {uri for miss in misses for uri in (*miss["wanted"], *miss["found"])}
+    return str(CARDS.miss_list(worded, articles_by_uri(conn, uris)))
+
+
+def _name(job: Job) -> str:
+    """Return which questions an evaluation asks, and what it compares with."""
+    named = str(job.request.get("queries", ""))
+    questions = "answers people judged" if named == TURNS else short_name(named)
+    against = job.request.get("against") or {}
+    other = ", ".join(f"{name}={value:g}" for name, value in against.items())
+    return f"{questions}, against {other}" if other else questions
+
+
+def _label(job: Job) -> str:
+    """Return one evaluation as a line in the list to choose from."""
+    state = "" if job.state == "done" else f" · {words.JOB_STATES[job.state][0].lower()}"
+    return f"{moment(job.created_at)} · {_name(job)}{state}"
 
 
 def _other_settings(against: str, in_use: SearchOptions) -> dict[str, Any]:
@@ -150,21 +177,6 @@ def _other_settings(against: str, in_use: SearchOptions) -> dict[str, Any]:
     if not changed:
         raise InvalidInput("these are the settings in use already; name others to compare with")
     return {"against": changed}
-
-
-def _with_questions(
-    conn: Connection[Any], misses: Sequence[dict[str, Any]]
-) -> list[dict[str, Any]]:
-    """Give the misses that name a turn its question, unless that has been erased since."""
-    asked = questions_asked(conn, {miss["turn_id"] for miss in misses if "turn_id" in miss})
-    return [
-        {"question": asked.get(miss.get("turn_id", ""), ERASED), "previous": "", **miss}
-        for miss in misses
-    ]
-
-
-def _uris(miss: dict[str, Any]) -> list[str]:
-    return [*miss["wanted"], *miss["found"]]
 
 
 def _job_id(chosen: str | None) -> UUID | None:

@@ -13,11 +13,11 @@ from training.signals import AnswerSignals, Caps, load_signals_of
 
 
 @dataclass(frozen=True, slots=True)
-class Place:
-    """One step of an admin's walk through the queue."""
+class QueueEntry:
+    """One step of a reviewer's walk through the queue."""
 
     item: ReviewItem | None  # None: nothing (more) to show
-    signals: AnswerSignals | None  # what of the item counts for learning
+    signals: AnswerSignals | None  # what of the item counts for learning, and why the rest doesn't
     index: int  # counts from 0
     n_items: int
     n_left: int  # not reviewed yet, whatever the filter shows
@@ -25,7 +25,7 @@ class Place:
 
 
 @dataclass(frozen=True, slots=True)
-class Shown:
+class ReviewCursor:
     """What the page shows now: actions apply to exactly this, not to what came in since."""
 
     turn_id: UUID | None = None
@@ -33,25 +33,25 @@ class Shown:
     index: int = 0
 
 
-def find_place(
-    conn: Connection[Any], shown: Shown, caps: Caps, *, step: int, include_reviewed: bool
-) -> Place:
+def find_entry(
+    conn: Connection[Any], cursor: ReviewCursor, caps: Caps, *, step: int, include_reviewed: bool
+) -> QueueEntry:
     """
-    Return the item `step` places after the one shown, newest dislike first.
+    Return the entry `step` places after the one at the cursor, newest dislike first.
 
-    New dislikes may have come in since, and the one shown may have left the queue because it
-    was reviewed: then the next one has moved up to its place.
+    New dislikes may have come in since, and the one at the cursor may have left the queue
+    because it was reviewed: then the next one has moved up to its place.
     """
     reviewed_by_id = _disliked(conn)
     ids = [i for i, reviewed in reviewed_by_id.items() if include_reviewed or not reviewed]
-    if shown.turn_id is not None and shown.turn_id in ids:
-        index = ids.index(shown.turn_id) + step
+    if cursor.turn_id is not None and cursor.turn_id in ids:
+        index = ids.index(cursor.turn_id) + step
     else:
-        index = shown.index + min(step, 0)
+        index = cursor.index + min(step, 0)
     index = max(0, min(index, len(ids) - 1))
     items = disliked_turns(conn, limit=1, offset=index, include_reviewed=include_reviewed)
     item = items[0] if items else None
-    return Place(
+    return QueueEntry(
         item=item,
         signals=load_signals_of(conn, item.turn.id, caps) if item else None,
         index=index,

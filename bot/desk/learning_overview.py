@@ -25,7 +25,7 @@ N_SHOWN = 20  # of runs, adapters and deployments each
 
 
 @dataclass(frozen=True, slots=True)
-class Standing:
+class LearningOverview:
     """Where learning stands at one moment."""
 
     live: str | None
@@ -39,11 +39,11 @@ class Standing:
     deployments: list[Deployment]
 
 
-def load_standing(conn: Connection[Any], caps: Caps) -> Standing:
+def load_overview(conn: Connection[Any], caps: Caps) -> LearningOverview:
     """Return all that the page shows besides one run's own figures."""
     deployments = list_deployments(conn, N_SHOWN)
     adapters = list_adapters(conn, N_SHOWN)
-    return Standing(
+    return LearningOverview(
         live=live_adapter(conn),
         before=previous_live(conn),
         since=deployments[0].created_at if deployments else None,
@@ -57,7 +57,7 @@ def load_standing(conn: Connection[Any], caps: Caps) -> Standing:
 
 
 def fingerprint(conn: Connection[Any]) -> str:
-    """Return a text that is another one as soon as `load_standing` would answer otherwise."""
+    """Return a text that is another one as soon as `load_overview` would answer otherwise."""
     sql = """
         SELECT concat_ws('/',
             (SELECT count(*) || '.' || string_agg(state || phase, ',' ORDER BY created_at)

@@ -1,4 +1,4 @@
-"""What the knowledge page reads: articles a page at a time, and one with its chunks."""
+"""SQL of articles as pages show them: found by words, a page at a time, one with its chunks."""
 
 from __future__ import annotations
 
@@ -119,13 +119,3 @@ def articles_by_uri(conn: Connection[Any], uris: Collection[str]) -> dict[str, t
     sql = "SELECT uri, id, title FROM documents WHERE collection = 'help' AND uri = ANY(%s)"
     rows = conn.execute(sql, (list(uris),)).fetchall()
     return {uri: (article_id, title) for uri, article_id, title in rows}
-
-
-def questions_asked(conn: Connection[Any], turn_ids: Collection[str]) -> dict[str, str]:
-    """Return {turn id: question} of the turns whose conversation still exists."""
-    sql = """
-        SELECT t.id::text, t.question
-        FROM turns t JOIN conversations c ON c.id = t.conversation_id AND c.deleted_at IS NULL
-        WHERE t.id = ANY(%s::uuid[])
-    """
-    return dict(conn.execute(sql, (list(turn_ids),)).fetchall())
