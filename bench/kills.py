@@ -41,24 +41,24 @@ SEED = 20
 BY_JOB = "from workers.tasks import carry_out; carry_out('ingest')"
 
 
-def rows(settings: Settings, *, n_kills: int = N_KILLS, n_copies: int = N_COPIES) -> list[Row]:
+def kill_rows(settings: Settings, *, n_kills: int = N_KILLS, n_copies: int = N_COPIES) -> list[Row]:
     """
     Kill ingests on a Postgres of our own and return how what is left compares with a fresh build.
 
     Every second kill hits Postgres, the others the ingesting process: the command and the
     worker's job by turns. Before each some articles change, so that old chunks are replaced too.
     """
-    with _torment(settings, n_copies) as torment:
+    with _kill_test(settings, n_copies) as test:
         for number in range(n_kills):
-            torment.kill_once(number)
-        torment.finish()
-        fresh = torment.build_afresh()
-        ours = torment.database("tormented")
+            test.kill_once(number)
+        test.finish()
+        fresh = test.build_afresh()
+        ours = test.database("killed")
         with ours.connect() as conn, fresh.connect() as other:
             n_chunks = _one(conn, "SELECT count(*) FROM chunks")
             differing = len(_contents(conn) ^ _contents(other))
             recall = _recall(conn) / _recall(other)
-    left = torment.left_behind
+    left = test.left_behind
     return [
         *(
             Row(f"{n_kills} kills: {what}", left[what], "", "0", left[what] == 0, n=n_chunks)
@@ -102,12 +102,13 @@ CHECKS = {
 
 
 @dataclass
-class Torment:
+class KillTest:
     """One folder of articles, one Postgres, and what was found wrong so far."""
 
     settings: Settings
     articles: Path
     data: Path
+    dsn: str
     server: subprocess.Popen[bytes]
     chance: random.Random = field(default_factory=lambda: random.Random(SEED))  # noqa: S311
     left_behind: Counter[str] = field(default_factory=Counter)
@@ -137,34 +138,28 @@ class Torment:
             self.server = _start_postgres(self.data)
             if not as_job and process.returncode != DatabaseUnavailable.exit_code:
                 raise StackError(f"without a database the command ended oddly: {said}")
-        with psycopg.connect(self._dsn) as conn:
-            for what, sql in CHECKS.items():
-                self.left_behind[what] += _one(conn, sql)
+        self._count_left()
 
     def finish(self) -> None:
         """Let the next ingest run to its end, as job and as command, and check once more."""
         for as_job in (True, False):
             _succeed(self._begin(as_job=as_job))
-        with psycopg.connect(self._dsn) as conn:
+        self._count_left()
+
+    def _count_left(self) -> None:
+        with psycopg.connect(self.dsn) as conn:
             for what, sql in CHECKS.items():
                 self.left_behind[what] += _one(conn, sql)
 
     def build_afresh(self) -> Database:
         """Ingest the same articles into a new database, undisturbed."""
-        with psycopg.connect(
-            f"host={self.data} dbname=postgres user=postgres", autocommit=True
-        ) as c:
-            c.execute("CREATE DATABASE fresh")
+        postgres.ensure_database(f"host={self.data} dbname=postgres user=postgres", "fresh")
         apply(f"host={self.data} dbname=fresh user=postgres")
         _succeed(self._begin(as_job=False, database="fresh"))
         return self.database("fresh")
 
-    @property
-    def _dsn(self) -> str:
-        return f"host={self.data} dbname=tormented user=postgres"
-
     def _ask(self, sql: str, *params: object) -> Any:
-        with psycopg.connect(self._dsn) as conn:
+        with psycopg.connect(self.dsn) as conn:
             return _one(conn, sql, *params)
 
     def _change_articles(self, number: int) -> int:
@@ -175,9 +170,9 @@ class Torment:
                 article.write(f"\n## Change {number}\n\nChanged for the {number}th time.\n")
         return len(chosen)
 
-    def _begin(self, *, as_job: bool, database: str = "tormented") -> subprocess.Popen[str]:
+    def _begin(self, *, as_job: bool, database: str = "killed") -> subprocess.Popen[str]:
         if as_job:
-            with psycopg.connect(self._dsn) as conn:
+            with psycopg.connect(self.dsn) as conn:
                 open_ones = [job for job in list_jobs(conn) if job.is_open]
                 conn.execute("UPDATE jobs SET lease_expires_at = now() WHERE state = 'running'")
                 if not open_ones:
@@ -202,7 +197,7 @@ class Torment:
         """Wait until so many documents are stored and a moment more; False when it has ended."""
         sql = "SELECT count(*) FROM documents WHERE updated_at > %s"
         deadline_s = time.monotonic() + START_TIMEOUT_S
-        with psycopg.connect(self._dsn, autocommit=True) as conn:
+        with psycopg.connect(self.dsn, autocommit=True) as conn:
             while _one(conn, sql, begun_at) < max(1, n_stored) and process.poll() is None:
                 if time.monotonic() > deadline_s:
                     raise StackError(f"the ingest stores nothing: {_end(process)}")
@@ -220,10 +215,9 @@ class Torment:
 
 
 @contextmanager
-def _torment(settings: Settings, n_copies: int) -> Iterator[Torment]:
+def _kill_test(settings: Settings, n_copies: int) -> Iterator[KillTest]:
     folder = Path(tempfile.mkdtemp(prefix="rk-"))
-    data = folder / "postgres"
-    articles = folder / "company" / "articles"
+    data, articles = folder / "postgres", folder / "company" / "articles"
     articles.mkdir(parents=True)
     for source in sorted(load_company(settings.company).articles.glob("*.md")):
         text = source.read_text(encoding="utf-8")
@@ -231,16 +225,17 @@ def _torment(settings: Settings, n_copies: int) -> Iterator[Torment]:
             body = text.replace("# ", f"# Branch {copy}: ", 1)
             (articles / f"{source.stem}-{copy}.md").write_text(body, encoding="utf-8")
     postgres.prepare_data_folder(data)
-    torment = Torment(settings, articles, data, _start_postgres(data))
+    dsn = f"host={data} dbname=killed user=postgres"
+    test = KillTest(settings, articles, data, dsn, _start_postgres(data))
     try:
-        postgres.ensure_database(f"host={data} dbname=postgres user=postgres", "tormented")
-        apply(f"host={data} dbname=tormented user=postgres")
-        yield torment
+        postgres.ensure_database(f"host={data} dbname=postgres user=postgres", "killed")
+        apply(dsn)
+        yield test
     finally:
-        for database in torment.opened:
+        for database in test.opened:
             database.close()
-        torment.server.send_signal(signal.SIGINT)
-        torment.server.wait(timeout=30)
+        test.server.send_signal(signal.SIGINT)
+        test.server.wait(timeout=30)
         shutil.rmtree(folder, ignore_errors=True)
 
 

@@ -9,13 +9,12 @@ from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass, replace
 from itertools import chain
 from pathlib import Path
-from typing import Any
 
 from answering.plan import Plan, Planner
 from answering.scoring import cites_right, holds_facts
 from bench.report import Row, at_least, at_most
+from core.company import GoldenQuestion, load_company, read_golden
 from core.db import Database
-from core.jsonl import read_own_jsonl
 from core.settings import NOTHING_FOUND, Settings
 from core.types import HELP, Message
 from core.vllm import BASE, VllmClient
@@ -84,11 +83,10 @@ class Asker:
 def company_answer_rows(settings: Settings, database: Database, vllm: VllmClient) -> list[Row]:
     """Return the rows on the sample company."""
     asker = Asker(settings, database, vllm)
-    golden = read_own_jsonl(settings.company / "golden.jsonl")
-    replies = asker.ask_all([entry["question"] for entry in golden])
-    refused = asker.ask_all(
-        [entry["question"] for entry in read_own_jsonl(settings.company / "unanswerable.jsonl")]
-    )
+    company = load_company(settings.company)
+    golden = company.golden
+    replies = asker.ask_all([each.question for each in golden])
+    refused = asker.ask_all(company.unanswerable)
     return [
         golden_facts(golden, replies),
         golden_citations(golden, replies),
@@ -100,22 +98,22 @@ def company_answer_rows(settings: Settings, database: Database, vllm: VllmClient
     ]
 
 
-def golden_facts(golden: Sequence[dict[str, Any]], replies: Sequence[Reply]) -> Row:
+def golden_facts(golden: Sequence[GoldenQuestion], replies: Sequence[Reply]) -> Row:
     """Return the share of golden questions whose facts stand in the answer."""
-    hits = [holds_facts(r.text, g["facts"]) for g, r in zip(golden, replies, strict=True)]
+    hits = [holds_facts(r.text, g.facts) for g, r in zip(golden, replies, strict=True)]
     return at_least("golden: facts in the answer", share(hits), 0.80, "share", n=len(hits))
 
 
-def golden_citations(golden: Sequence[dict[str, Any]], replies: Sequence[Reply]) -> Row:
+def golden_citations(golden: Sequence[GoldenQuestion], replies: Sequence[Reply]) -> Row:
     """Return the share of golden questions whose answer cites the right article."""
-    hits = [r.cites(g["article"]) for g, r in zip(golden, replies, strict=True)]
+    hits = [r.cites(g.article) for g, r in zip(golden, replies, strict=True)]
     return at_least("golden: right article cited", share(hits), 0.85, "share", n=len(hits))
 
 
-def golden_found(golden: Sequence[dict[str, Any]], replies: Sequence[Reply]) -> Row:
+def golden_found(golden: Sequence[GoldenQuestion], replies: Sequence[Reply]) -> Row:
     """Return how often retrieval showed the model what it needed: the most it could get right."""
     hits = [
-        any(holds_facts(p.body, g["facts"]) for p in r.plan.passages)
+        any(holds_facts(p.body, g.facts) for p in r.plan.passages)
         for g, r in zip(golden, replies, strict=True)
     ]
     return Row("golden: facts in a passage shown", share(hits), "share", n=len(hits))
@@ -136,13 +134,13 @@ def says_so_wrongly(replies: Sequence[Reply]) -> Row:
 def follow_ups(asker: Asker, path: Path) -> Row:
     """Return the share of second questions answered that need the turn before."""
     hits = []
-    for entry in read_own_jsonl(path):
-        first = asker.ask(entry["first"])
+    for entry in read_golden(path)[0]:
+        first = asker.ask(entry.first)
         history: list[Message] = [
-            {"role": "user", "content": entry["first"]},
+            {"role": "user", "content": entry.first},
             {"role": "assistant", "content": first.text},
         ]
-        hits.append(holds_facts(asker.ask(entry["question"], history).text, entry["facts"]))
+        hits.append(holds_facts(asker.ask(entry.question, history).text, entry.facts))
     return at_least("follow-ups: facts in the answer", share(hits), 0.60, "share", n=len(hits))
 
 

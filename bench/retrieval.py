@@ -24,4 +24,4 @@ def run(settings: Settings) -> list[Row]:
         rows += retrieval_ingest.embedding_rows(database, embedder)
     rows += retrieval_quality.public_rows(settings, DATA, embedder)
     rows += retrieval_scale.rows(settings, DATA, embedder)
-    return [*rows, *kills.rows(settings)]
+    return [*rows, *kills.kill_rows(settings)]

@@ -2,15 +2,9 @@
 
 from __future__ import annotations
 
-import asyncio
-import logging
 import os
-import signal
 import tempfile
-from collections.abc import AsyncIterator
-from contextlib import asynccontextmanager, suppress
 from pathlib import Path
-from typing import Any
 
 import gradio as gr
 from fastapi import FastAPI, Request
@@ -19,15 +13,14 @@ from fastapi.responses import Response
 from starlette.middleware.cors import CORSMiddleware
 from starlette.middleware.sessions import SessionMiddleware
 
-from answering.generation import ANSWER_TIMEOUT_S
 from answering.plan import Planner
 from bot.chat import ChatService
 from bot.chat_page import build_chat_page
 from bot.desk import build_desk
 from bot.probes import probe_routes
 from bot.services import Services
-from bot.settings_log import note_settings
 from bot.theme import page_head, style_sheet, theme
+from bot.upkeep import while_serving
 from bot.views import view_routes
 from bot.web import server
 from bot.web.admission import Admission
@@ -43,12 +36,11 @@ from bot.web.people import VISITOR_COOKIE_S, password_mark
 from bot.web.policy import CHAT, DESK
 from bot.web.problems import answer_problem
 from bot.web.secure_cookies import SecureCookies
-from bot.web.temporary import empty_by_age, private_folder
+from bot.web.temporary import private_folder
 from bot.web.windows import Windows
 from core.company import load_company
-from core.conversations import fail_stale_turns
 from core.db import Database
-from core.errors import DatabaseError, NotFound, RatchetError
+from core.errors import NotFound, RatchetError
 from core.secrets import given_by_environment, renew_exposed
 from core.settings import Settings, get_settings
 from core.vllm import VllmClient
@@ -57,10 +49,6 @@ from retrieval.load import MAX_BYTES
 from retrieval.options import Scope
 
 __all__ = ["Services", "create_app", "make_services", "serve"]
-
-SWEEP_EVERY_S = 60
-FORGET_EVERY_S = 5
-log = logging.getLogger("ratchet.web")
 
 
 def make_services(settings: Settings) -> Services:
@@ -90,7 +78,7 @@ def create_app(settings: Settings) -> FastAPI:
     services = make_services(settings)
     windows: dict[str, Windows] = {}  # filled when the pages are built
     app = FastAPI(
-        lifespan=_lifespan(services, uploads, windows),
+        lifespan=while_serving(services, uploads, windows),
         docs_url=None,
         redoc_url=None,
         openapi_url=None,
@@ -154,58 +142,6 @@ def _surround(
         allow_headers=["content-type"] if origins else [],
     )
     app.add_middleware(SecureCookies)
-
-
-def _lifespan(services: Services, uploads: Path, windows: dict[str, Windows]) -> Any:
-    @asynccontextmanager
-    async def lifespan(_: FastAPI) -> AsyncIterator[None]:
-        services.database.open()
-        sweeper = asyncio.create_task(_sweep(services.database, uploads))
-        watcher = asyncio.create_task(_watch_windows(windows))
-        await asyncio.to_thread(services.embedder.query, "warm up")
-        await asyncio.to_thread(note_settings, services.database, services.settings)
-        try:
-            yield
-        finally:
-            for task in (sweeper, watcher):
-                task.cancel()
-                with suppress(asyncio.CancelledError):
-                    await task
-            await services.chat.close()
-            services.password.close()
-            services.vllm.close()
-            services.database.close()
-
-    return lifespan
-
-
-async def _watch_windows(windows: dict[str, Windows]) -> None:
-    """Every few seconds: forget windows that fetch nothing; end with a loop that has ended."""
-    while True:
-        await asyncio.sleep(FORGET_EVERY_S)
-        for each in windows.values():
-            each.forget_idle()
-            if each.is_stopped:
-                log.critical("Gradio's queue has stopped; this process ends to be started anew")
-                os.kill(os.getpid(), signal.SIGTERM)
-
-
-async def _sweep(database: Database, uploads: Path) -> None:
-    """At the start and every minute: fail turns whose process died, remove old uploads."""
-    while True:
-        try:
-            await asyncio.to_thread(empty_by_age, uploads)
-            n_failed = await asyncio.to_thread(_fail_stale, database)
-            if n_failed:
-                log.warning("%d answers were left unfinished; marked as failed", n_failed)
-        except (DatabaseError, OSError) as exc:
-            log.warning("not swept: %s", exc)
-        await asyncio.sleep(SWEEP_EVERY_S)
-
-
-def _fail_stale(database: Database) -> int:
-    with database.connect() as conn:
-        return fail_stale_turns(conn, ANSWER_TIMEOUT_S)
 
 
 def _mount(

@@ -2,10 +2,10 @@
 
 from __future__ import annotations
 
-from html import escape
 from uuid import UUID
 
 import gradio as gr
+from markupsafe import Markup
 
 from bot.chat import Started
 from bot.chat_view import (
@@ -23,6 +23,11 @@ from bot.sidebar import Sidebar
 from bot.web.handlers import Update
 from core.company import load_company
 from core.errors import RatchetError
+
+WELCOME = Markup(
+    "<h1>How can we help?</h1><p>Ask {} anything. "
+    "Answers come from our help articles, with the source beside them.</p>"
+)
 
 
 class ChatLayout:
@@ -63,7 +68,7 @@ class ChatLayout:
             scale=1,
             layout="bubble",
             buttons=[],
-            placeholder=_welcome(self.services.company),
+            placeholder=str(WELCOME.format(self.services.company)),
             examples=[{"text": question} for question in suggested],
             feedback_options=("Like", "Dislike"),
             latex_delimiters=[],
@@ -165,10 +170,3 @@ class ChatLayout:
 
     def _at_rest(self) -> Update:
         return {**self.show_waiting(None), **self.show_not_editing(), **self.panel.show_closed()}
-
-
-def _welcome(company: str) -> str:
-    return (
-        f"<h1>How can we help?</h1><p>Ask {escape(company)} anything. "
-        f"Answers come from our help articles, with the source beside them.</p>"
-    )

@@ -9,7 +9,7 @@ from uuid import UUID
 import gradio as gr
 
 from bot.chat_layout import ChatLayout
-from bot.chat_stream import AnswerStreams, Asked
+from bot.chat_stream import AnswerStreams, WindowQuestion
 from bot.chat_view import conversation_id
 from bot.services import Services
 from bot.web.handlers import EVENT, Update, handler, say, stream_handler
@@ -99,7 +99,7 @@ class ChatPage:
         request: gr.Request,
     ) -> AsyncGenerator[Update, None]:
         return self.streams.write(
-            Asked(
+            WindowQuestion(
                 owner_id=person.id,
                 address=address_of(request),
                 session=request.session_hash or "",

@@ -22,7 +22,7 @@ from core.errors import Busy, RatchetError
 
 
 @dataclass(frozen=True, slots=True)
-class Asked:
+class WindowQuestion:
     """A question as it comes from a window."""
 
     owner_id: UUID
@@ -34,8 +34,8 @@ class Asked:
 
 
 @dataclass(slots=True)
-class Window:
-    """A window during an answer; once left, nothing more may be drawn over what it shows."""
+class OpenAnswer:
+    """An answer being written in a window; once the window has left it, it draws nothing more."""
 
     left: bool = False
     conversation_id: UUID | None = None  # known once the question is stored
@@ -47,28 +47,28 @@ class AnswerStreams:
 
     def __init__(self, services: Services, layout: ChatLayout) -> None:
         self.services, self.layout = services, layout
-        self._windows: dict[str, Window] = {}  # by Gradio's name, while an answer is written
+        self._open_by_session: dict[str, OpenAnswer] = {}
 
     def is_writing(self, session: str | None) -> bool:
         """Whether an answer is being written in a window."""
-        return session in self._windows
+        return session in self._open_by_session
 
     def leave(self, session: str | None) -> bool:
         """Draw nothing more in a window; return whether an answer was being written there."""
-        window = self._windows.get(session or "")
-        if window is not None:
-            window.left = True
-        return window is not None
+        open_answer = self._open_by_session.get(session or "")
+        if open_answer is not None:
+            open_answer.left = True
+        return open_answer is not None
 
-    async def write(self, asked: Asked) -> AsyncGenerator[Update, None]:
+    async def write(self, asked: WindowQuestion) -> AsyncGenerator[Update, None]:
         """Draw an answer as it is written; a question that can't be taken stays in the composer."""
-        window = self._windows[asked.session] = Window()
+        open_answer = self._open_by_session[asked.session] = OpenAnswer()
         try:
             ticket = self.services.admission.enter(asked.owner_id, asked.address)
             try:
                 async for update in self._wait(ticket, asked):
                     yield update
-                async with aclosing(self._draw(window, asked)) as updates:
+                async with aclosing(self._draw(open_answer, asked)) as updates:
                     async for update in updates:
                         yield update
             finally:
@@ -77,10 +77,10 @@ class AnswerStreams:
             say(exc)
             yield self.layout.show_waiting(None)
         finally:
-            if self._windows.get(asked.session) is window:
-                del self._windows[asked.session]
+            if self._open_by_session.get(asked.session) is open_answer:
+                del self._open_by_session[asked.session]
 
-    async def _wait(self, ticket: Ticket, asked: Asked) -> AsyncIterator[Update]:
+    async def _wait(self, ticket: Ticket, asked: WindowQuestion) -> AsyncIterator[Update]:
         """
         Count the question, see that somebody listens, and wait for a seat.
 
@@ -102,41 +102,45 @@ class AnswerStreams:
             if count_streaming(conn, owner_id, ANSWER_TIMEOUT_S) >= most:
                 raise Busy("your answers before this one are still being written", 2)
 
-    async def _draw(self, window: Window, asked: Asked) -> AsyncGenerator[Update, None]:
+    async def _draw(
+        self, open_answer: OpenAnswer, asked: WindowQuestion
+    ) -> AsyncGenerator[Update, None]:
         """Draw one answer from its start to its end, or to where nobody reads it any more."""
-        watch = asyncio.create_task(self._stop_unheard(window, asked))
+        watch = asyncio.create_task(self._stop_unheard(open_answer, asked))
         answer = self.services.chat.answer(
             asked.owner_id, asked.conversation_id, asked.question, position=asked.position
         )
         try:
             async with aclosing(answer) as events:
                 async for event in events:
-                    update = await self._drawn(event, window, asked)
-                    if window.left:
+                    update = await self._drawn(event, open_answer, asked)
+                    if open_answer.left:
                         # Gradio draws a generator's last value once more when it ends.
                         yield gr.skip()
                         return  # closes the answer: stopped, with what was written so far
                     if update:
                         yield update
         except RatchetError as exc:
-            if window.drawing is None:
+            if open_answer.drawing is None:
                 raise
-            yield self.layout.show_broken(window.drawing, exc)
+            yield self.layout.show_broken(open_answer.drawing, exc)
         finally:
             watch.cancel()
 
-    async def _drawn(self, event: ChatEvent, window: Window, asked: Asked) -> Update | None:
+    async def _drawn(
+        self, event: ChatEvent, open_answer: OpenAnswer, asked: WindowQuestion
+    ) -> Update | None:
         """Return what an event changes on the page; None for a piece that can wait for the next."""
         layout = self.layout
         match event:
             case Started():
-                window.conversation_id = event.conversation_id
-                window.drawing = await asyncio.to_thread(
+                open_answer.conversation_id = event.conversation_id
+                open_answer.drawing = await asyncio.to_thread(
                     layout.begin_drawing, asked.owner_id, event, asked.question
                 )
-                return layout.show_begun(window.drawing)
+                return layout.show_begun(open_answer.drawing)
             case Token():
-                drawing = window.drawing
+                drawing = open_answer.drawing
                 is_due = drawing is not None and drawing.add(event.text)
                 return {layout.chatbot: drawing.messages()} if drawing and is_due else None
             case Finished():
@@ -144,9 +148,9 @@ class AnswerStreams:
                     layout.show_stored, asked.owner_id, event.turn.conversation_id
                 )
 
-    async def _stop_unheard(self, window: Window, asked: Asked) -> None:
+    async def _stop_unheard(self, open_answer: OpenAnswer, asked: WindowQuestion) -> None:
         """End an answer that no window listens to any more: it costs the others."""
         await self.services.listeners.gone(asked.session)
-        window.left = True
-        if window.conversation_id is not None:
-            self.services.chat.stop(asked.owner_id, window.conversation_id)
+        open_answer.left = True
+        if open_answer.conversation_id is not None:
+            self.services.chat.stop(asked.owner_id, open_answer.conversation_id)

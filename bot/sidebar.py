@@ -2,11 +2,11 @@
 
 from __future__ import annotations
 
-from html import escape
 from typing import Any
 from uuid import UUID
 
 import gradio as gr
+from markupsafe import Markup
 
 from bot.chat_view import conversation_id
 from bot.services import Services
@@ -17,6 +17,8 @@ from core.errors import InvalidInput
 from core.people import Permission, Person
 from core.text import storable_text
 
+BRAND = Markup('<a class="brand" href="/">{}</a>')
+
 
 class Sidebar:
     """The components at the left edge; on a narrow screen they start folded away."""
@@ -24,7 +26,7 @@ class Sidebar:
     def __init__(self, services: Services) -> None:
         self.services = services
         with gr.Sidebar(open=True, width=290, elem_id="sidebar") as self.frame:
-            gr.HTML(f'<a class="brand" href="/">{escape(services.company)}</a>', js_on_load=None)
+            gr.HTML(str(BRAND.format(services.company)), js_on_load=None)
             self.new = gr.Button("New conversation", variant="primary", elem_id="new")
             self.conversations = gr.Radio(
                 [],

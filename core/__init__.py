@@ -1,1 +1,1 @@
-"""What two packages share; imports none of them."""
+"""What the rooms share: settings, errors, values, SQL by table; imports none of them."""

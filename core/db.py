@@ -115,8 +115,12 @@ def _translated(exc: psycopg.OperationalError) -> DatabaseError:
         return DatabaseUnavailable(
             "the database can't be reached; check `ratchet status`, then try again"
         )
-    reason = str(exc).strip().splitlines()[0]
-    return DatabaseError(f"the database failed ({reason}); see its log, then try again")
+    return DatabaseError(f"the database failed ({first_line(exc)}); see its log, then try again")
+
+
+def first_line(exc: psycopg.Error) -> str:
+    """Return what a driver's error says first; the lines after it are hints and contexts."""
+    return next(iter(str(exc).strip().splitlines()), type(exc).__name__)
 
 
 def _configure(conn: Connection[Any]) -> None:

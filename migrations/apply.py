@@ -11,6 +11,7 @@ from typing import Any
 import psycopg
 from psycopg import Connection
 
+from core.db import first_line
 from core.errors import DatabaseUnavailable, MigrationError
 
 FOLDER = Path(__file__).resolve().parent
@@ -69,9 +70,8 @@ def apply(dsn: str, folder: Path = FOLDER) -> list[str]:
                 _run(conn, migration)
             return [migration.name for migration in pending]
     except psycopg.OperationalError as exc:
-        raise DatabaseUnavailable(
-            f"migrations can't reach the database: {str(exc).strip().splitlines()[0]}"
-        ) from exc
+        why = f"migrations can't reach the database: {first_line(exc)}"
+        raise DatabaseUnavailable(why) from exc
 
 
 def _read(path: Path) -> Migration:
@@ -120,6 +120,5 @@ def _run(conn: Connection[Any], migration: Migration) -> None:
                 (migration.name, migration.sha256),
             )
     except psycopg.Error as exc:
-        raise MigrationError(
-            f"{migration.name} failed and was rolled back: {str(exc).strip().splitlines()[0]}"
-        ) from exc
+        why = f"{migration.name} failed and was rolled back: {first_line(exc)}"
+        raise MigrationError(why) from exc

@@ -13,6 +13,7 @@ from typing import Any
 import psycopg
 from psycopg import Connection, sql
 
+from core.db import first_line
 from core.errors import MigrationError, RatchetError
 from core.settings import get_settings
 from migrations.apply import apply
@@ -25,7 +26,8 @@ LESS: dict[str, tuple[str, ...]] = {
     "audit_log": APPEND,
     "adapters": APPEND,
     "datasets": APPEND,
-    "deployments": APPEND,
+    # What was asked for, by whom and why stays; what became of it is written later.
+    "deployments": (*APPEND, "UPDATE (state, failure, ready_at)"),
     "gate_reports": APPEND,
     "schema_migrations": READ,
 }
@@ -45,9 +47,8 @@ def grant(dsn: str, role: str) -> None:
             _require_unprivileged(conn, role)
             _grant(conn, role)
     except psycopg.Error as exc:
-        raise MigrationError(
-            f"the rights of {role} could not be set: {str(exc).strip().splitlines()[0]}"
-        ) from exc
+        why = f"the rights of {role} could not be set: {first_line(exc)}"
+        raise MigrationError(why) from exc
 
 
 def _require_unprivileged(conn: Connection[Any], role: str) -> None:

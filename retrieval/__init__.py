@@ -1,1 +1,1 @@
-"""Articles in, ranked passages and prompt messages out."""
+"""Articles in, ranked evidence out."""

@@ -15,7 +15,7 @@ from dataclasses import asdict, dataclass
 from datetime import UTC, datetime
 from io import BytesIO
 from pathlib import Path
-from typing import Any, BinaryIO
+from typing import BinaryIO
 
 from core.errors import InvalidInput
 from core.secrets import MARKER
@@ -48,7 +48,7 @@ class Member:
 
 @dataclass(frozen=True, slots=True)
 class Manifest:
-    """What a backup holds, whence, and the migrations (name, hash) of its database."""
+    """What a backup holds, where it came from, and its database's migrations (name, hash)."""
 
     format: int
     made_at: str
@@ -206,7 +206,7 @@ def _unpack(tar: tarfile.TarFile, member: Member, roots: Mapping[str, Path]) -> 
 
 def file_names(folders: Mapping[str, Path]) -> dict[str, Path]:
     """Return the files below the folders that belong into a backup, by their names in it."""
-    found: dict[str, Any] = {}
+    found: dict[str, Path] = {}
     for prefix, folder in folders.items():
         for path in sorted(folder.rglob("*")) if folder.is_dir() else []:
             name = f"{prefix}/{path.relative_to(folder).as_posix()}"

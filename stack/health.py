@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Callable
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass, replace
+from enum import StrEnum
 from typing import Any
 
 import httpx
@@ -25,17 +26,23 @@ DEFAULT_STARTING_S = 60.0
 ORDER = ("postgres", "redis", "vllm", "worker", "trainer", "beat", "web")
 
 
+class ServiceState(StrEnum):
+    """How a service is doing."""
+
+    HEALTHY = "healthy"
+    STARTING = "starting"
+    UNHEALTHY = "unhealthy"  # it runs and does not answer
+    RESTARTING = "restarting"  # it died and waits for its next start
+    STOPPED = "stopped"
+    AWAY = "away"  # somebody else runs it, and it does not answer
+
+
 @dataclass(frozen=True, slots=True)
 class ServiceStatus:
-    """
-    One service as `ratchet status` shows it.
-
-    `state` is healthy, starting, unhealthy (runs but does not answer), restarting (died,
-    waits for its next start), stopped, or away (external and not answering).
-    """
+    """One service as `ratchet status` shows it."""
 
     name: str
-    state: str
+    state: ServiceState
     pid: int | None
     uptime_s: float
     restarts: int
@@ -73,7 +80,7 @@ def status(settings: Settings) -> StackStatus:
         _service(name, infos.get(name), why_not.get(name, absence), name in supervised)
         for name in ORDER
     ]
-    healthy = all(service.state == "healthy" for service in services)
+    healthy = all(service.state is ServiceState.HEALTHY for service in services)
     return StackStatus(services, healthy, page_url(settings))
 
 
@@ -99,20 +106,19 @@ def _service(
     name: str, info: ProcessInfo | None, why_not: str, is_supervised: bool
 ) -> ServiceStatus:
     if not is_supervised:
-        state = "away" if why_not else "healthy"
+        state = ServiceState.AWAY if why_not else ServiceState.HEALTHY
         return ServiceStatus(name, state, None, 0.0, 0, why_not or "external")
     if info is None:
-        return ServiceStatus(name, "stopped", None, 0.0, 0, why_not)
-    found = ServiceStatus(
-        name, "healthy", info.pid, info.uptime_s, info.restarts, info.detail or why_not
-    )
+        return ServiceStatus(name, ServiceState.STOPPED, None, 0.0, 0, why_not)
+    healthy, detail = ServiceState.HEALTHY, info.detail or why_not
+    found = ServiceStatus(name, healthy, info.pid, info.uptime_s, info.restarts, detail)
     if info.pid is None:
         is_waiting = info.state in ("BACKOFF", "STARTING", "EXITED")
-        return replace(found, state="restarting" if is_waiting else "stopped")
+        return replace(found, state=ServiceState.RESTARTING if is_waiting else ServiceState.STOPPED)
     if not why_not:
         return replace(found, detail=f"restarted {info.restarts}×" if info.restarts else "")
     is_young = info.uptime_s < STARTING_S.get(name, DEFAULT_STARTING_S)
-    return replace(found, state="starting" if is_young else "unhealthy")
+    return replace(found, state=ServiceState.STARTING if is_young else ServiceState.UNHEALTHY)
 
 
 def _absence(settings: Settings) -> str:

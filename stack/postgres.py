@@ -14,6 +14,7 @@ from typing import Any
 import psycopg
 from psycopg import sql
 
+from core.db import first_line
 from core.errors import StackError
 
 SYSTEM_USER = "pgserver"  # Postgres refuses to run as root; root runs it as this user
@@ -86,7 +87,7 @@ def answers(dsn: str, timeout_s: int = 2) -> str:
         with psycopg.connect(dsn, connect_timeout=timeout_s) as conn:
             conn.execute("SELECT 1")
     except psycopg.Error as exc:
-        return str(exc).strip().splitlines()[0] if str(exc).strip() else type(exc).__name__
+        return first_line(exc)
     return ""
 
 

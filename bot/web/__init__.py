@@ -1,1 +1,1 @@
-"""What stands around every request: policy, guard, sessions, sign-in, limits."""
+"""What happens to every request before a page sees it: policy, guard, sessions, sign-in, limits."""

@@ -1,4 +1,4 @@
-"""How many answers are written at once: of a visitor, of an address, in all; others wait or go."""
+"""Bounds how many answers are written at once: for a visitor, for a network, and in all."""
 
 from __future__ import annotations
 
@@ -19,7 +19,11 @@ WEIGHT_OF_NEWEST = 0.2
 
 
 class Admission:
-    """The seats of one web process; used from its event loop only."""
+    """
+    Lets questions in to be answered; those beyond `max_answers` wait in the order they came.
+
+    It counts for one web process and is used from its event loop only.
+    """
 
     def __init__(self, settings: Settings) -> None:
         self._settings = settings
@@ -32,7 +36,7 @@ class Admission:
 
     def enter(self, visitor: UUID, address: str) -> Ticket:
         """
-        Return a ticket, which must be left again; it has no seat yet.
+        Count a question and return its ticket, which must be left whatever comes of it.
 
         Raises:
             Busy: This visitor or this address has enough answers at once, or too many wait.
@@ -76,7 +80,7 @@ class Admission:
 
 
 class Ticket:
-    """One answer's place: counted from the start, seated when its turn comes."""
+    """One question that was let in; `seated_at` is when its answer could begin."""
 
     def __init__(self, admission: Admission, visitor: UUID, network: str) -> None:
         self.visitor, self.network = visitor, network
@@ -85,7 +89,7 @@ class Ticket:
         self._called = asyncio.Event()
 
     async def places(self) -> AsyncIterator[int]:
-        """Queue up, yield how many are before us now and then, and end with a seat."""
+        """Wait until the answer may begin; yield every second how many questions are before it."""
         line = self._admission._waiting
         line.append(self)
         self._admission._fill_seats()
@@ -98,7 +102,7 @@ class Ticket:
                 continue
 
     def leave(self) -> None:
-        """Give the place free, whatever had come of it."""
+        """Make room for the next question; the answer is over, or was never begun."""
         self._admission._leave(self)
 
     def _seat(self) -> None:

@@ -1,4 +1,4 @@
-"""A request's body, counted as it comes: so many bytes, so many seconds, then it is refused."""
+"""Request bodies with bounds: beyond so many bytes or seconds they are refused."""
 
 from __future__ import annotations
 
@@ -22,7 +22,7 @@ class BodyRefused(RatchetError):
 
 @dataclass(slots=True)
 class CountedBody:
-    """An ASGI `receive` that passes a body on as long as it keeps within its bounds."""
+    """An ASGI `receive` that gives the app a body as long as it keeps within its bounds."""
 
     receive: Receive
     max_bytes: int

@@ -1,4 +1,4 @@
-"""A call of a page's function: plain JSON of exactly the shape that the function's inputs have."""
+"""Checks calls of the pages' functions: JSON of exactly the shape that a function's inputs have."""
 
 from __future__ import annotations
 
@@ -60,7 +60,7 @@ class CallTable:
 
     def read(self, raw: bytes, visitor: str, secret: str) -> tuple[str, bytes]:
         """
-        Return the window's bound session hash, and the call made anew of what was understood.
+        Check a call; return its window's bound session hash, and the call as it goes to Gradio.
 
         The session hash, which a browser chooses, is bound to the visitor: nobody reads or
         ends another's stream, whatever hash they name.
@@ -219,9 +219,9 @@ def _thumb(value: Any) -> dict[str, Any]:
 
 
 def _choice(value: Any) -> dict[str, Any]:
-    """What was chosen from a list, which suggested question, or which article's title."""
-    if set(value) == {"article"}:
-        return {"article": _text(value["article"])}
+    """What was chosen from a list, which suggested question, or whose button in a card."""
+    if set(value) in ({"article"}, {"job"}):
+        return {name: _text(of) for name, of in value.items()}
     chosen = value["value"]
     if isinstance(chosen, dict):
         chosen = {"text": _text(chosen["text"])}

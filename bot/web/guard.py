@@ -1,4 +1,4 @@
-"""What surrounds every request: the policy's lines and nothing else, in bounds, from our pages."""
+"""Checks every request: the policy lists its route, our pages sent it, its size is bounded."""
 
 from __future__ import annotations
 
@@ -45,7 +45,11 @@ log = logging.getLogger("ratchet.web")
 
 
 class Guard:
-    """ASGI middleware inside the session's; answers pass through it untouched."""
+    """
+    ASGI middleware that refuses what the policy does not let in; it needs the session's outside it.
+
+    It does not change what the app answers, but for the headers that every answer gets.
+    """
 
     def __init__(
         self,
@@ -103,7 +107,15 @@ class Guard:
             await answer.refuse(request, answer.body.refused, self.company)
 
     async def _admit(self, request: Request) -> Route:
-        """Return the policy's line that lets a request in."""
+        """
+        Find out who sends a request and whether they may; return the route of the policy.
+
+        Raises:
+            Busy: Their network sends too many requests.
+            BodyRefused: Two servers could read it as two different requests.
+            NotFound: The policy has no such route.
+            NotAllowed: Another site sent it, or the sender may not use this route.
+        """
         path = str(request.scope["path"])  # what the router reads, not what a URL makes of it
         route = policy.find_route(request.method, path)
         is_asset = route is not None and route.is_asset
@@ -146,7 +158,7 @@ class Guard:
     async def _checked(
         self, request: Request, route: Route, receive: Receive, held: ExitStack
     ) -> Receive:
-        """Bound the body and bind what names a browser's window to its visitor."""
+        """Return the body with bounds on its size and time."""
         page = DESK if route.path.startswith(DESK) else policy.CHAT
         kind = route.path.removeprefix(page)
         if kind == policy.JOIN:
@@ -158,7 +170,7 @@ class Guard:
         return CountedBody(receive, MAX_FORM_BYTES, CALL_TIMEOUT_S)
 
     async def _checked_call(self, request: Request, page: str, receive: Receive) -> Receive:
-        """Read a call, count it, and return a body that was written anew."""
+        """Check and count a call; return a body that holds what was understood of it."""
         visitor, address = str(request.session["visitor"]), address_of(request)
         body = CountedBody(receive, MAX_CALL_BYTES, CALL_TIMEOUT_S)
         session_hash, call = self.calls[page].read(await body.read(), visitor, self.secret)
@@ -169,7 +181,7 @@ class Guard:
         return replay(call, receive)
 
     def _hold_stream(self, request: Request, page: str, kind: str, held: ExitStack) -> None:
-        """Bind a stream to its visitor and count it while it is open."""
+        """Let a stream carry its own visitor's answers only, and count it while it is open."""
         visitor, windows = str(request.session["visitor"]), self.windows[page]
         session_hash = self._bind(request, kind, visitor)
         if kind == policy.STREAM and not windows.is_known(session_hash):
@@ -185,7 +197,7 @@ class Guard:
             held.callback(windows.stream_closed, session_hash)
 
     def _bind(self, request: Request, kind: str, visitor: str) -> str:
-        """Replace the session hash in a stream's address by the visitor's own."""
+        """Replace the window's name in a stream's address by the one bound to the visitor."""
         scope = request.scope
         if kind == policy.STREAM:
             given = parse_qs(request.url.query).get("session_hash", [""])[0]
@@ -200,7 +212,7 @@ class Guard:
 
 
 class _Answer:
-    """An ASGI `send` that adds our headers, and that a refusal can still take the place of."""
+    """An ASGI `send` that adds our headers; a refusal may replace what has not begun."""
 
     def __init__(self, send: Send) -> None:
         self._send, self.has_begun, self.is_refused = send, False, False
@@ -208,7 +220,7 @@ class _Answer:
         self.is_public = False  # the same for everybody, as a style sheet is
 
     async def __call__(self, message: Message) -> None:
-        """Pass a message of the app on, unless the request has been refused meanwhile."""
+        """Send a message of the app, unless the request has been refused meanwhile."""
         body_refused = isinstance(self.body, CountedBody) and self.body.refused is not None
         if self.is_refused or (body_refused and not self.has_begun):
             return

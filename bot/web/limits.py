@@ -1,4 +1,4 @@
-"""How often one visitor and one address may do a thing; web processes count together in Redis."""
+"""Limits how often a visitor and a network may do something; web processes share their counts."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Who listens: the open streams of each browser window, so that nobody is answered in vain."""
+"""Counts the open streams of each browser window: an answer that nobody reads is not written."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""A mark of the network that feedback came from: the same for one network, and not its address."""
+"""Marks feedback by the network it came from, without keeping the address."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Which site's page sends a request: ours, one that the settings name, or a stranger's."""
+"""Tells which site's page sent a request: ours, one that the settings name, or another."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""The admin's password: each try of an address is slower after wrong ones, none is locked out."""
+"""Checks the admin's password; a network that was wrong before is answered later each time."""
 
 from __future__ import annotations
 

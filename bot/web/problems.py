@@ -1,4 +1,4 @@
-"""What goes wrong as an answer: one line, as a small page for a person, as JSON for a program."""
+"""Turns an expected error into an answer: a small page for a person, JSON for a program."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Cookies that came to be over HTTPS are never sent over anything else."""
+"""Marks cookies that are set over HTTPS, so that browsers send them over nothing else."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""The HTTP server: bounded connections, heads that must come in time, proxies only by name."""
+"""The HTTP server: bounds connections and their idle time, believes only the proxies it is told."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""The folder that uploads pass through: nobody else's to read, emptied by age."""
+"""The folder of uploads on their way in: only its owner may read it, old ones are removed."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Browser windows as Gradio's queue knows them: bounded in number, and in what waits for them."""
+"""Bounds the browser windows in Gradio's queue, and the answers that wait in it for each."""
 
 from __future__ import annotations
 
