@@ -16,13 +16,13 @@ from core.settings import Settings
 from core.types import RunState
 from tests.builders import ADMIN, make_turn
 from tests.worker import newest, retrain
-from training import child, pipeline
+from training import child, deploy, pipeline
 
 
 @pytest.fixture
 def settings(tmp_path, dsn, monkeypatch):
     """Settings with no model server behind them, for which nobody waits; a training of one step."""
-    monkeypatch.setattr(pipeline, "VLLM_WAIT_S", 0.0)
+    monkeypatch.setattr(deploy, "GIVE_UP_AFTER_S", 0.0)
     recipe = replace(pipeline.DPO.recipe, min_steps=1, n_epochs=1)
     monkeypatch.setattr(pipeline, "DPO", replace(pipeline.DPO, recipe=recipe))
     return Settings(
