@@ -22,7 +22,7 @@ from training import child, deploy, pipeline
 @pytest.fixture
 def settings(tmp_path, dsn, monkeypatch):
     """Settings with no model server behind them, for which nobody waits; a training of one step."""
-    monkeypatch.setattr(deploy, "GIVE_UP_AFTER_S", 0.0)
+    monkeypatch.setattr(deploy, "GIVE_UP_AFTER_S", 0.1)
     recipe = replace(pipeline.DPO.recipe, min_steps=1, n_epochs=1)
     monkeypatch.setattr(pipeline, "DPO", replace(pipeline.DPO, recipe=recipe))
     return Settings(
