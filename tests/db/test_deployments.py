@@ -14,12 +14,14 @@ from core import learning
 from core.audit import Action, list_entries
 from core.base_model import BaseModel, read_base_model
 from core.errors import AdapterError, InvalidInput, ModelUnavailable, NotFound, StackError
+from core.jobs import JobState
 from core.settings import ROOT, Settings
 from core.types import DeploymentKind, DeploymentState, GateReport, ServerState
 from migrations.apply import FOLDER, apply
 from tests.adapters import write_adapter
 from tests.deployed import promote, rollback
 from tests.model_server import running_model_server
+from tests.worker import carry_out
 from training import deploy, promotion, registry
 
 PENDING, LIVE = DeploymentState.PENDING, DeploymentState.LIVE
@@ -119,6 +121,16 @@ def test_a_promotion_is_a_row_that_a_worker_brings_live(database, settings, serv
     with database.connect() as conn:
         [entry] = list_entries(conn)
     assert ("anna", Action.ADAPTER_PROMOTED, name) == (entry.actor, entry.action, entry.subject)
+
+
+def test_the_row_comes_with_a_job(database, settings, make):
+    """A person who promotes should not have to wait for the clock's next look."""
+    name = make()
+    ask_for(database, settings, name)
+    job = carry_out(database, settings, "deploy")
+
+    assert (JobState.DONE, {"changes": [f"made {name} live"]}) == (job.state, job.result)
+    assert name == live(database, settings).adapter
 
 
 def test_it_is_live_once_every_model_server_is_ready(database, both, servers, make):
