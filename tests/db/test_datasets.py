@@ -12,7 +12,7 @@ from core.db import Database
 from migrations.apply import FOLDER, apply
 from tests.builders import ADMIN, ANNA, BEN
 
-OURS = "0007_examples.sql"
+OURS = "0008_examples.sql"
 ID = str(uuid4())
 FIRST_VERSION = {"pairs": [{"id": ID, "rater_id": str(ANNA), "provenance": {}}]}
 MANIFESTS = {
