@@ -334,6 +334,27 @@ CREATE TABLE public.schema_migrations (
     applied_at timestamp with time zone DEFAULT clock_timestamp() NOT NULL
 );
 
+CREATE TABLE public.search_options (
+    id bigint NOT NULL,
+    options jsonb NOT NULL,
+    actor text NOT NULL,
+    reason text NOT NULL,
+    evaluation_id uuid,
+    created_at timestamp with time zone DEFAULT clock_timestamp() NOT NULL,
+    CONSTRAINT search_options_actor_check CHECK ((actor <> ''::text)),
+    CONSTRAINT search_options_options_check CHECK ((jsonb_typeof(options) = 'object'::text)),
+    CONSTRAINT search_options_reason_check CHECK ((reason <> ''::text))
+);
+
+ALTER TABLE public.search_options ALTER COLUMN id ADD GENERATED ALWAYS AS IDENTITY (
+    SEQUENCE NAME public.search_options_id_seq
+    START WITH 1
+    INCREMENT BY 1
+    NO MINVALUE
+    NO MAXVALUE
+    CACHE 1
+);
+
 CREATE TABLE public.sessions (
     id uuid NOT NULL,
     person text NOT NULL,
@@ -474,6 +495,9 @@ ALTER TABLE ONLY public.reviews
 ALTER TABLE ONLY public.schema_migrations
     ADD CONSTRAINT schema_migrations_pkey PRIMARY KEY (name);
 
+ALTER TABLE ONLY public.search_options
+    ADD CONSTRAINT search_options_pkey PRIMARY KEY (id);
+
 ALTER TABLE ONLY public.sessions
     ADD CONSTRAINT sessions_pkey PRIMARY KEY (id);
 
@@ -531,6 +555,8 @@ CREATE TRIGGER audit_log_append_only BEFORE DELETE OR UPDATE OR TRUNCATE ON publ
 CREATE TRIGGER chunks_counted AFTER INSERT ON public.chunks REFERENCING NEW TABLE AS touched FOR EACH STATEMENT EXECUTE FUNCTION public.count_lexemes();
 
 CREATE TRIGGER chunks_uncounted AFTER DELETE ON public.chunks REFERENCING OLD TABLE AS touched FOR EACH STATEMENT EXECUTE FUNCTION public.count_lexemes();
+
+CREATE TRIGGER search_options_append_only BEFORE DELETE OR UPDATE OR TRUNCATE ON public.search_options FOR EACH STATEMENT EXECUTE FUNCTION public.refuse_change();
 
 ALTER TABLE ONLY public.adapters
     ADD CONSTRAINT adapters_dataset_id_fkey FOREIGN KEY (dataset_id) REFERENCES public.datasets(id);
