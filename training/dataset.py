@@ -54,7 +54,7 @@ def freeze(
     Raises:
         TooFewExamples: There are too few to train on and to judge by.
     """
-    train, heldout = split(examples)
+    train, heldout = split_off_heldout(examples)
     datasets.mkdir(mode=0o700, parents=True, exist_ok=True)
     draft = datasets / f".{dataset_id}.{os.getpid()}"
     draft.mkdir(mode=0o700)
@@ -77,7 +77,7 @@ def freeze(
     )
 
 
-def split(examples: Sequence[Example]) -> tuple[list[Example], list[Example]]:
+def split_off_heldout(examples: Sequence[Example]) -> tuple[list[Example], list[Example]]:
     """
     Return (train, heldout): about a fifth is held out, never fewer than MIN_HELDOUT.
 
