@@ -161,7 +161,7 @@ def _manifest(
         },
         "n_train": len(train),
         "n_heldout": len(heldout),
-        "pairs": [
+        "examples": [
             _entry(example, part)
             for part, members in (("train", train), ("heldout", heldout))
             for example in members
@@ -177,13 +177,10 @@ def _entry(example: Example, part: str) -> dict[str, Any]:
         "part": part,
         "objective": example.objective,
         "weight": example.weight,
+        "raters": [str(rater) for rater in example.raters],
         "turn_id": str(example.turn_id),
         "conversation_id": str(example.conversation_id),
-        "provenance": {
-            **asdict(provenance),
-            "correction_id": str(provenance.correction_id),
-            "raters": [str(rater) for rater in example.raters],
-        },
+        "provenance": {**asdict(provenance), "correction_id": str(provenance.correction_id)},
     }
 
 

@@ -100,7 +100,7 @@ def test_the_manifest_holds_the_hash_of_each_file_and_every_example(tmp_path):
     manifest = json.loads((frozen.path / "manifest.json").read_text())
     for name, expected in manifest["files"].items():
         assert expected == hashlib.sha256((frozen.path / name).read_bytes()).hexdigest()
-    assert {str(example(n).id) for n in range(40)} == {each["id"] for each in manifest["pairs"]}
+    assert {str(example(n).id) for n in range(40)} == {each["id"] for each in manifest["examples"]}
     assert "base" == manifest["base_model"]
 
 
