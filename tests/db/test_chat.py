@@ -7,7 +7,7 @@ import psycopg
 import pytest
 
 from answering.plan import Planner
-from bot.chat import ChatService, Finished, Started, Token
+from bot.chat.service import ChatService, Finished, Started, Token
 from core.conversations import get_turn, list_conversations, load_turns, turn_passages
 from core.db import Database
 from core.errors import DatabaseUnavailable, InvalidInput, ModelUnavailable, NotFound
