@@ -16,6 +16,7 @@ from openai import AsyncOpenAI
 from bench.report import Row, at_least, at_most
 from bot.chat.service import ChatService, Finished, Token
 from core import learning
+from core.base_model import read_base_model
 from core.company import load_company
 from core.db import Database
 from core.settings import Settings
@@ -44,7 +45,7 @@ async def _run(settings: Settings) -> list[Row]:
     rows: list[Row] = []
     with closing(Database(settings.dsn, max_size=max(STREAMS)).open()) as database:
         with database.connect() as conn:
-            live = learning.live_adapter(conn) or BASE
+            live = learning.serving(conn, read_base_model(settings.model)).adapter or BASE
         async with open_chat(settings, database) as chat:
             for n_streams in STREAMS:
                 rows += await _compare(settings, chat, live, n_streams)

@@ -22,12 +22,13 @@ from answering.plan import Planner
 from bench.corpus import scratch_database
 from bench.report import Row, at_most
 from core import learning
+from core.base_model import read_base_model
 from core.company import load_company
 from core.db import Database
 from core.settings import Settings
 from core.types import Message
 from core.vllm import ADAPTED_MODULES, BASE, open_http
-from training import deploy, registry
+from training import deploy, promotion, registry
 from training.adapter_config import CONFIG_FILE
 from training.adapter_weights import WEIGHTS_FILE
 
@@ -93,7 +94,7 @@ def _streams(db: Database, settings: Settings, prompts: list[list[Message]]) -> 
         with open_http(settings.vllm_base_url, settings.vllm_key, timeout_s=60) as http:
             while not stop.is_set():
                 with db.connect() as conn:
-                    model = learning.live_adapter(conn) or BASE
+                    model = learning.serving(conn, read_base_model(settings.model)).adapter or BASE
                 number = next(turn)
                 prompt = prompts[number % len(prompts)]
                 n_tokens = ANSWER_TOKENS[number % len(ANSWER_TOKENS)]
@@ -152,7 +153,8 @@ def _swap(db: Database, settings: Settings, prompt: list[Message], seed: int) ->
     start_s = time.perf_counter()
     with db.connect() as conn:
         adapter = registry.register(conn, settings, saved, None)
-    deploy.promote(db, settings, adapter.name, actor="bench")
+        promotion.request_promotion(conn, settings, adapter.name, actor="bench", overrule=True)
+    deploy.bring(db, settings)
     with open_http(settings.vllm_base_url, settings.vllm_key, timeout_s=60) as http:
         promoted_s = time.perf_counter() - start_s
         return promoted_s + _stream(http, adapter.name, prompt, ANSWER_TOKENS[0])[0]

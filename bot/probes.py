@@ -13,11 +13,12 @@ from prometheus_client import CollectorRegistry, Gauge, generate_latest
 from prometheus_client.exposition import CONTENT_TYPE_PLAIN_0_0_4
 
 from bot.services import Services
+from core.base_model import BaseModel, read_base_model
 from core.conversations import count_turns
 from core.db import Database
 from core.errors import DatabaseError, NotFound
 from core.feedback import count_ratings
-from core.learning import live_adapter
+from core.learning import serving
 
 KEPT_S = 1.0  # a look at both services costs; however many ask, there is one a second
 
@@ -55,7 +56,8 @@ def probe_routes(services: Services) -> APIRouter:
         token, given = services.settings.metrics_token, request.headers.get("authorization", "")
         if not token or not hmac.compare_digest(given.encode(), f"Bearer {token}".encode()):
             raise NotFound("there is no such page")
-        return Response(_exposition(services.database), media_type=CONTENT_TYPE_PLAIN_0_0_4)
+        figures = _exposition(services.database, read_base_model(services.settings.model))
+        return Response(figures, media_type=CONTENT_TYPE_PLAIN_0_0_4)
 
     return routes
 
@@ -69,10 +71,11 @@ def _answers(database: Database) -> bool:
     return True
 
 
-def _exposition(database: Database) -> bytes:
+def _exposition(database: Database, base: BaseModel) -> bytes:
     """Return the figures in Prometheus' text format; they are read from Postgres each time."""
     with database.connect() as conn:
-        turns, ratings, live = count_turns(conn), count_ratings(conn), live_adapter(conn)
+        turns, ratings = count_turns(conn), count_ratings(conn)
+        live = serving(conn, base).adapter
     figures = CollectorRegistry()  # one for each answer, so that no adapter of before stays in it
     for name, what, label, values in (
         ("ratchet_turns", "Answers by how they ended.", "status", turns),

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import time
-from contextlib import closing
+from contextlib import AbstractContextManager, closing
 from typing import TYPE_CHECKING, Annotated
 from uuid import UUID
 
@@ -14,9 +14,11 @@ from cli.people import ACTOR
 
 if TYPE_CHECKING:
     from core.db import Database
-    from core.types import TrainingRun
+    from core.types import Deployment, Serving, TrainingRun
 
 app = typer.Typer()
+
+PROMOTE_WAIT_S = 60.0  # a worker looks every few seconds, and loading takes less than one
 
 
 @app.command()
@@ -53,20 +55,22 @@ def retrain(
 def adapters(as_json: Json = False) -> None:
     """List the adapters, the live one marked."""
     from core import learning
-    from core.db import Database
+    from core.base_model import read_base_model
     from core.settings import get_settings
 
-    with closing(Database(get_settings().dsn).open()) as db, db.connect() as conn:
-        live, rows = learning.live_adapter(conn), learning.list_adapters(conn)
+    with closing(_database()) as db, db.connect() as conn:
+        now = learning.serving(conn, read_base_model(get_settings().model))
+        rows = learning.list_adapters(conn)
         tainted = learning.tainted_adapters(conn)
     if as_json:
-        print_json({"live": live, "adapters": rows, "tainted": sorted(tainted)})
+        known = {"live": now.adapter, "adapters": rows, "tainted": sorted(tainted)}
+        print_json(known | {"resting": now.resting, "why": now.why})
         return
     print_table(
         ["", "adapter", "rank", "made", "sha256", ""],
         [
             [
-                "live" if a.name == live else "",
+                _place(a.name, now),
                 a.name,
                 a.rank,
                 f"{a.created_at:%F %T}",
@@ -76,30 +80,41 @@ def adapters(as_json: Json = False) -> None:
             for a in rows
         ],
     )
-    if live is None:
-        typer.echo("Live is the base model.")
+    if now.adapter is None:
+        typer.echo(f"Live is the base model. {now.why}".rstrip())
 
 
 @app.command()
-def promote(name: str, as_json: Json = False) -> None:
-    """Make an adapter the live one after smoke questions through the server."""
+def promote(
+    name: Annotated[str, typer.Argument(help="An adapter of `ratchet adapters`, or `base`.")],
+    overrule: Annotated[
+        bool, typer.Option("--overrule", help="Also against what the gate found, or without it.")
+    ] = False,
+    as_json: Json = False,
+) -> None:
+    """Make an adapter, or the base model, live once the model servers have it."""
     from core.settings import get_settings
-    from training.deploy import promote as make_live
+    from training import deploy, promotion
 
     with closing(_database()) as db:
-        deployment = make_live(db, get_settings(), name, actor="command")
-    _say_deployed(deployment.adapter_name, deployment, as_json=as_json)
+        with db.connect() as conn:
+            asked = promotion.request_promotion(
+                conn, get_settings(), name, actor="command", overrule=overrule
+            )
+        with _waiting(f"waiting for a worker to bring {name} live", is_quiet=as_json):
+            deployment = deploy.wait_until_live(db, asked.id, PROMOTE_WAIT_S)
+    _say_deployed(deployment, as_json=as_json)
 
 
 @app.command()
 def rollback(as_json: Json = False) -> None:
-    """Go back to what was live before, in one row."""
+    """Go back at once to what was live before; no run goes live until you promote."""
     from core.settings import get_settings
-    from training.deploy import rollback as go_back
+    from training import promotion
 
-    with closing(_database()) as db:
-        deployment = go_back(db, get_settings(), actor="command")
-    _say_deployed(deployment.adapter_name, deployment, as_json=as_json)
+    with closing(_database()) as db, db.connect() as conn:
+        deployment = promotion.request_rollback(conn, get_settings(), actor="command")
+    _say_deployed(deployment, as_json=as_json)
 
 
 @app.command()
@@ -125,6 +140,10 @@ def eject(
     typer.echo(f"Run {done.run_id} is queued." if done.run_id else _no_run(done.is_new))
 
 
+def _place(name: str, now: Serving) -> str:
+    return {now.adapter: "live", now.resting: "rests"}.get(name, "")
+
+
 def _no_run(is_new: bool) -> str:
     if is_new:
         return "A run is active; one without this person follows it."
@@ -138,11 +157,19 @@ def _database() -> Database:
     return Database(get_settings().dsn).open()
 
 
-def _say_deployed(name: str | None, deployment: object, *, as_json: bool) -> None:
+def _say_deployed(deployment: Deployment, *, as_json: bool) -> None:
     if as_json:
         print_json(deployment)
-    else:
-        typer.echo(f"Live is now {name or 'the base model'}.")
+        return
+    typer.echo(f"Live is now {deployment.adapter_name or 'the base model'}.")
+    if deployment.hold:
+        typer.echo("No run puts anything live by itself until `ratchet promote NAME`.")
+
+
+def _waiting(message: str, *, is_quiet: bool) -> AbstractContextManager[object]:
+    from rich.console import Console
+
+    return Console(stderr=True, quiet=is_quiet).status(message)
 
 
 def _follow(db: Database, run: TrainingRun, *, is_quiet: bool) -> TrainingRun:

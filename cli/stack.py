@@ -142,7 +142,7 @@ def _load(settings: Settings) -> str:
     with closing(Database(settings.dsn).open()) as db:
         for _ in range(2):  # a worker may load it at the same moment; the second look finds it
             try:
-                return ", ".join(deploy.reconcile(db, settings))
+                return ", ".join(deploy.bring(db, settings))
             except AdapterError as exc:
                 problem = str(exc)
     return f"without the live adapter: {problem}"

@@ -36,6 +36,7 @@ class Settings(BaseSettings):
     # The base model: a folder, or a hub name where a hub can be reached.
     model: str = str(DEMO_MODEL)
     # http://host:port, or unix:/path/of/a/socket; empty means the local stack's own socket.
+    # Several with commas: every one gets what is live, and the first one answers and is gated on.
     vllm_url: str = ""
     vllm_port: int = 8001  # of a server's vLLM; the local one listens on no port
     vllm_api_key: str = ""  # empty means: of the local one, made at first start
@@ -127,11 +128,17 @@ class Settings(BaseSettings):
         """The Celery broker URL."""
         return self.broker_url or f"redis+socket://{self.home / 'redis' / 'redis.sock'}"
 
+    @property
+    def vllm_urls(self) -> tuple[str, ...]:
+        """Every model server, without a trailing slash: `http://…` or `unix:/path`."""
+        given = tuple(url.strip().rstrip("/") for url in self.vllm_url.split(",") if url.strip())
+        return given or (f"unix:{self.home / 'vllm' / 'vllm.sock'}",)
+
     @computed_field  # type: ignore[prop-decorator]
     @property
     def vllm_base_url(self) -> str:
-        """Where vLLM answers, without a trailing slash: `http://…` or `unix:/path`."""
-        return self.vllm_url.rstrip("/") or f"unix:{self.home / 'vllm' / 'vllm.sock'}"
+        """The model server that answers: the first one."""
+        return self.vllm_urls[0]
 
     @property
     def vllm_key(self) -> str:

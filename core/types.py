@@ -94,6 +94,23 @@ class DeploymentKind(StrEnum):
     ROLLBACK = "rollback"
 
 
+class DeploymentState(StrEnum):
+    """Whether a deployment serves: PENDING until every model server has it; at most one is LIVE."""
+
+    PENDING = "pending"
+    LIVE = "live"
+    FAILED = "failed"
+    SUPERSEDED = "superseded"
+
+
+class ServerState(StrEnum):
+    """How far one model server is with a deployment."""
+
+    PENDING = "pending"
+    READY = "ready"
+    FAILED = "failed"
+
+
 @dataclass(frozen=True, slots=True)
 class Passage:
     """One chunk as the model saw it; `rank` counts from 1 and is its citation number."""
@@ -231,6 +248,7 @@ class Adapter:
     base_model: str
     rank: int
     created_at: datetime
+    base_sha256: str | None = None  # None: registered before hashes were stored
 
 
 @dataclass(frozen=True, slots=True)
@@ -244,11 +262,30 @@ class GateReport:
 
 @dataclass(frozen=True, slots=True)
 class Deployment:
-    """One row of the deployment log; the newest row is what is live."""
+    """One row of the deployment log: what should serve, why, and what became of it."""
 
     id: int
-    adapter_name: str | None  # None: the base model is live
+    adapter_name: str | None  # None: the base model
     kind: DeploymentKind
     actor: str
     reason: str
     created_at: datetime
+    state: DeploymentState
+    share: float  # of the conversations, in (0, 1]
+    was_compared: bool
+    baseline: str | None  # what the gate compared it with; None: the base model, or nothing
+    base_model: str  # which it is for
+    base_sha256: str
+    hold: bool  # no run puts anything live until a person promotes
+    failure: str  # why it never went live
+    ready_at: datetime | None  # when it went live
+
+
+@dataclass(frozen=True, slots=True)
+class Serving:
+    """What answers now."""
+
+    adapter: str | None  # None: the base model
+    resting: str | None = None  # live by its row, and trained on another base model
+    why: str = ""  # it rests; a whole line
+    since: datetime | None = None  # None: nothing was ever deployed

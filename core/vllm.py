@@ -94,10 +94,6 @@ class VllmClient:
         except httpx.HTTPError:
             return False
 
-    def base_name(self) -> str:
-        """Return the name the base model is served under."""
-        return str(next(model["id"] for model in self._models() if not model.get("parent")))
-
     def adapters(self) -> set[str]:
         """Return the names of the adapters loaded now."""
         return set(self.adapter_paths())

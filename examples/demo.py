@@ -14,6 +14,7 @@ from answering.plan import Planner
 from bot.chat.feedback import correct, rate
 from bot.chat.service import ChatService, Finished
 from core import conversations, learning
+from core.base_model import read_base_model
 from core.company import GoldenQuestion, load_company, read_golden
 from core.db import Database
 from core.errors import ModelUnavailable, TrainingError
@@ -92,18 +93,18 @@ async def play(
     Raises:
         TrainingError: The training run did not end within half an hour.
     """
-    start_s = time.monotonic()
+    start_s, base = time.monotonic(), read_base_model(settings.model)
     heldout = load_company(settings.company).golden
     asked, _ = read_golden(settings.company / "customer_questions.jsonl")
     with database.connect() as conn:
-        adapter_before = learning.live_adapter(conn)
+        adapter_before = learning.serving(conn, base).adapter
     before = await win_rate(database, chat, heldout, "before", on_progress)
     rated = await rate_answers(database, chat, asked, n_ratings, on_progress)
     n_approved, run = await asyncio.to_thread(learn, database, rated, on_progress)
     after = await win_rate(database, chat, heldout, "after", on_progress)
     picture = draw(settings.home / "demo.png", before, after, len(heldout))
     with database.connect() as conn:
-        adapter_after = learning.live_adapter(conn)
+        adapter_after = learning.serving(conn, base).adapter
     return DemoResult(
         n_ratings=n_ratings,
         n_liked=sum(each.liked for each in rated),

@@ -33,6 +33,10 @@ BEGIN
 END
 $$;
 
+CREATE FUNCTION public.same_base(name_a text, sha256_a text, name_b text, sha256_b text) RETURNS boolean
+    LANGUAGE sql IMMUTABLE PARALLEL SAFE
+    RETURN CASE WHEN ((sha256_a <> ''::text) AND (sha256_b <> ''::text)) THEN (sha256_a = sha256_b) ELSE (name_a = name_b) END;
+
 CREATE FUNCTION public.sha256_hex(body jsonb) RETURNS text
     LANGUAGE sql IMMUTABLE STRICT PARALLEL SAFE
     RETURN encode(sha256(convert_to((body)::text, 'UTF8'::name)), 'hex'::text);
@@ -63,6 +67,7 @@ CREATE TABLE public.adapters (
     rank integer NOT NULL,
     created_at timestamp with time zone DEFAULT now() NOT NULL,
     dataset_id uuid,
+    base_sha256 text,
     CONSTRAINT adapters_rank_check CHECK ((rank > 0))
 );
 
@@ -175,6 +180,16 @@ CREATE TABLE public.datasets (
     CONSTRAINT datasets_n_train_check CHECK ((n_train >= 0))
 );
 
+CREATE TABLE public.deployment_servers (
+    deployment_id bigint NOT NULL,
+    server text NOT NULL,
+    state text NOT NULL,
+    reason text DEFAULT ''::text NOT NULL,
+    updated_at timestamp with time zone DEFAULT clock_timestamp() NOT NULL,
+    CONSTRAINT deployment_servers_server_check CHECK ((server <> ''::text)),
+    CONSTRAINT deployment_servers_state_check CHECK ((state = ANY (ARRAY['pending'::text, 'ready'::text, 'failed'::text])))
+);
+
 CREATE TABLE public.deployments (
     id bigint NOT NULL,
     adapter text,
@@ -182,7 +197,22 @@ CREATE TABLE public.deployments (
     actor text NOT NULL,
     reason text DEFAULT ''::text NOT NULL,
     created_at timestamp with time zone DEFAULT now() NOT NULL,
-    CONSTRAINT deployments_kind_check CHECK ((kind = ANY (ARRAY['promote'::text, 'rollback'::text])))
+    state text NOT NULL,
+    share real DEFAULT 1 NOT NULL,
+    was_compared boolean DEFAULT false NOT NULL,
+    baseline text,
+    base_model text DEFAULT ''::text NOT NULL,
+    base_sha256 text DEFAULT ''::text NOT NULL,
+    hold boolean DEFAULT false NOT NULL,
+    failure text DEFAULT ''::text NOT NULL,
+    ready_at timestamp with time zone,
+    CONSTRAINT deployments_check CHECK (((state = 'failed'::text) = (failure <> ''::text))),
+    CONSTRAINT deployments_check1 CHECK (((state <> 'live'::text) OR (ready_at IS NOT NULL))),
+    CONSTRAINT deployments_check2 CHECK (((state <> ALL (ARRAY['pending'::text, 'failed'::text])) OR (ready_at IS NULL))),
+    CONSTRAINT deployments_check3 CHECK (((baseline IS NULL) OR was_compared)),
+    CONSTRAINT deployments_kind_check CHECK ((kind = ANY (ARRAY['promote'::text, 'rollback'::text]))),
+    CONSTRAINT deployments_share_check CHECK (((share > (0)::double precision) AND (share <= (1)::double precision))),
+    CONSTRAINT deployments_state_check CHECK ((state = ANY (ARRAY['pending'::text, 'live'::text, 'failed'::text, 'superseded'::text])))
 );
 
 ALTER TABLE public.deployments ALTER COLUMN id ADD GENERATED ALWAYS AS IDENTITY (
@@ -393,6 +423,9 @@ ALTER TABLE ONLY public.corrections
 ALTER TABLE ONLY public.datasets
     ADD CONSTRAINT datasets_pkey PRIMARY KEY (id);
 
+ALTER TABLE ONLY public.deployment_servers
+    ADD CONSTRAINT deployment_servers_pkey PRIMARY KEY (deployment_id, server);
+
 ALTER TABLE ONLY public.deployments
     ADD CONSTRAINT deployments_pkey PRIMARY KEY (id);
 
@@ -454,6 +487,10 @@ CREATE INDEX conversations_owner ON public.conversations USING btree (owner_id, 
 
 CREATE INDEX corrections_turn ON public.corrections USING btree (turn_id, created_at DESC);
 
+CREATE UNIQUE INDEX deployments_one_live ON public.deployments USING btree ((true)) WHERE (state = 'live'::text);
+
+CREATE UNIQUE INDEX deployments_one_pending ON public.deployments USING btree ((true)) WHERE (state = 'pending'::text);
+
 CREATE INDEX feedback_turn ON public.feedback USING btree (turn_id, rater_id, rated_at DESC, id DESC);
 
 CREATE UNIQUE INDEX jobs_one_open ON public.jobs USING btree (kind, key) WHERE is_open;
@@ -492,8 +529,14 @@ ALTER TABLE ONLY public.chunks
 ALTER TABLE ONLY public.corrections
     ADD CONSTRAINT corrections_turn_id_fkey FOREIGN KEY (turn_id) REFERENCES public.turns(id) ON DELETE CASCADE;
 
+ALTER TABLE ONLY public.deployment_servers
+    ADD CONSTRAINT deployment_servers_deployment_id_fkey FOREIGN KEY (deployment_id) REFERENCES public.deployments(id) ON DELETE CASCADE;
+
 ALTER TABLE ONLY public.deployments
     ADD CONSTRAINT deployments_adapter_fkey FOREIGN KEY (adapter) REFERENCES public.adapters(name);
+
+ALTER TABLE ONLY public.deployments
+    ADD CONSTRAINT deployments_baseline_fkey FOREIGN KEY (baseline) REFERENCES public.adapters(name);
 
 ALTER TABLE ONLY public.ejections
     ADD CONSTRAINT ejections_run_id_fkey FOREIGN KEY (run_id) REFERENCES public.training_runs(id);

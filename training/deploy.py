@@ -1,134 +1,96 @@
-"""What is live: load, smoke, switch by one row, roll back, and put right after a restart."""
+"""Brings every model server to what the rows say should serve: load, smoke, switch, unload."""
 
 from __future__ import annotations
 
 import time
-from collections.abc import Callable
-from contextlib import closing, suppress
+from collections.abc import Callable, Iterator
+from contextlib import closing, contextmanager
+from dataclasses import dataclass
+from datetime import UTC, datetime
 from typing import Any
 
+import stamina
 from psycopg import Connection
 
 from core import conversations, learning
 from core.audit import Action, record
+from core.base_model import read_base_model
 from core.db import Database
-from core.errors import AdapterError, InvalidInput, ModelUnavailable
+from core.errors import AdapterError, ModelUnavailable, RatchetError, StackError
 from core.settings import Settings
-from core.types import Adapter, Deployment, DeploymentKind
+from core.types import Adapter, Deployment, DeploymentState, ServerState
 from core.vllm import BASE, VllmClient
-from training import registry
+from core.work import HeldJob
+from training import promotion, registry
 from training.smoke import smoke
 
 REQUEST_TIMEOUT_S = 30.0
-
-WithRow = Callable[[Connection[Any]], None]
-
-
-class Tainted(AdapterError):
-    """The adapter learned from somebody who was ejected since; it does not go live again."""
+GIVE_UP_AFTER_S = 180.0  # a restart of a model server takes up to a minute
+LOOK_EVERY_S = 0.2
 
 
-def promote(
-    db: Database,
-    settings: Settings,
-    name: str,
-    *,
-    actor: str,
-    reason: str = "",
-    with_row: WithRow = lambda conn: None,
+def bring(db: Database, settings: Settings) -> list[str]:
+    """
+    Make every model server hold what should serve, and let what is ready everywhere go live.
+
+    Returns one line per change. Called every few seconds, by any worker: one at a time does it,
+    and the others have nothing to do. A server that is away is no error, it is asked again
+    soon. No transaction is open while a server is asked.
+    """
+    with _alone(db) as is_ours:
+        if not is_ours:
+            return []
+        with db.connect() as conn:
+            left = promotion.leave_changed(conn, settings)
+            pending = learning.pending_deployment(conn)
+        changes = [f"made {left.adapter_name or BASE} live; {left.reason}"] if left else []
+        if pending:
+            for server in settings.vllm_urls:
+                _prepare(db, settings, pending, server)
+            changes += _settle(db, settings, pending.id)
+        for server in settings.vllm_urls:
+            changes += _tidy(db, settings, server)
+    return changes
+
+
+def carry_out(held: HeldJob, settings: Settings) -> dict[str, Any]:
+    """Carry out the job that comes with each row of what should serve."""
+    return {"changes": bring(held.db, settings)}
+
+
+def wait_until_live(
+    db: Database, deployment_id: int, timeout_s: float, each: Callable[[], object] = lambda: None
 ) -> Deployment:
     """
-    Make the adapter live: check its files, load it, ask smoke questions, append one row.
-
-    `with_row` runs in the row's transaction. Turns being written go on with their adapter,
-    which stays loaded until they end.
+    Wait for a pending deployment to go live; `each` is called between looks and may raise.
 
     Raises:
-        NotFound: No adapter has this name.
-        InvalidInput: It is live already.
-        Tainted: It learned from an ejected rater.
-        AdapterError: Its files changed, vLLM refused it, or it answers nothing.
-        ModelUnavailable: vLLM can't be reached; nothing changed.
+        AdapterError: It failed, or something else went live instead.
+        ModelUnavailable: A model server did not answer within the time.
+        StackError: No worker took it within the time.
     """
-    with closing(client(settings)) as vllm:
+    deadline_s = time.monotonic() + timeout_s
+    while True:
+        each()
         with db.connect() as conn:
-            learning.lock_deployments(conn)
-            adapter = learning.get_adapter(conn, name)
-            if learning.live_adapter(conn) == name:
-                raise InvalidInput(f"{name} is live already")
-            refuse_tainted(conn, name)
-            registry.verify_unchanged(adapter)
-            ensure_loaded(vllm, name, adapter.path)
-            smoke(vllm, settings, name)
-            with_row(conn)
-            row = _go_live(conn, name, DeploymentKind.PROMOTE, actor, reason)
-        unload_unneeded(db, vllm)
-    return row
+            row = learning.get_deployment(conn, deployment_id)
+            servers = learning.server_states(conn, deployment_id)
+        name = row.adapter_name or BASE
+        if row.state is DeploymentState.FAILED:
+            raise AdapterError(f"{name} did not go live: {row.failure}")
+        if row.state is DeploymentState.SUPERSEDED and row.ready_at is None:
+            raise promotion.NotPromotable(f"{name} did not go live: another model did meanwhile")
+        if row.state is not DeploymentState.PENDING:
+            return row
+        if time.monotonic() > deadline_s:
+            raise _late(name, timeout_s, [reason for _, reason in servers.values() if reason])
+        time.sleep(LOOK_EVERY_S)
 
 
-def rollback(db: Database, settings: Settings, *, actor: str, reason: str = "") -> Deployment:
-    """
-    Make live what was live before: one more row, so a second rollback undoes the first.
-
-    What learned from an ejected rater is passed over. With vLLM away the row is written all
-    the same; `reconcile` loads what it names.
-
-    Raises:
-        InvalidInput: Nothing was live before.
-        AdapterError: The previous adapter's files are gone or changed.
-    """
-    with closing(client(settings)) as vllm, db.connect() as conn:
-        learning.lock_deployments(conn)
-        live, previous = learning.live_adapter(conn), learning.previous_live(conn)
-        if live == previous:
-            raise InvalidInput("nothing was live before; there is nothing to roll back to")
-        if previous is not None:
-            adapter = learning.get_adapter(conn, previous)
-            registry.verify_unchanged(adapter)
-            with suppress(ModelUnavailable):  # then no answer is being given; see above
-                ensure_loaded(vllm, previous, adapter.path)
-        return _go_live(conn, previous, DeploymentKind.ROLLBACK, actor, reason)
-
-
-def leave_tainted(
-    conn: Connection[Any], vllm: VllmClient, *, actor: str, reason: str
-) -> Deployment | None:
-    """
-    Step back from a live adapter that learned from an ejected rater; None if it did not.
-
-    Live becomes the newest adapter that was live before, learned from nobody ejected and whose
-    files are sound, else the base model. The caller holds `lock_deployments`.
-    """
-    if learning.live_adapter(conn) not in learning.tainted_adapters(conn):
-        return None
-    clean = learning.clean_adapters_newest_live_first(conn)
-    name = next((name for name in clean if _is_servable(conn, vllm, name)), None)
-    return _go_live(conn, name, DeploymentKind.ROLLBACK, actor, reason)
-
-
-def refuse_tainted(conn: Connection[Any], name: str) -> None:
-    """Raise Tainted if the adapter learned from somebody who is ejected now."""
-    if name in learning.tainted_adapters(conn):
-        raise Tainted(f"{name} learned from feedback that was ejected; train a new one")
-
-
-def reconcile(db: Database, settings: Settings) -> list[str]:
-    """
-    Make vLLM hold the live and the previous adapter, and no longer what nobody needs.
-
-    Returns one line per change; an unreachable vLLM is not an error here, it is asked again
-    soon.
-    """
-    with closing(client(settings)) as vllm:
-        try:
-            return _load_missing(db, vllm) + unload_unneeded(db, vllm)
-        except ModelUnavailable:
-            return []
-
-
-def client(settings: Settings) -> VllmClient:
-    """Return a client of the settings' vLLM; close it after use."""
-    return VllmClient(settings.vllm_base_url, settings.vllm_key, timeout_s=REQUEST_TIMEOUT_S)
+def client(settings: Settings, server: str = "") -> VllmClient:
+    """Return a client of a model server, else of the first one; close it after use."""
+    url = server or settings.vllm_base_url
+    return VllmClient(url, settings.vllm_key, timeout_s=REQUEST_TIMEOUT_S)
 
 
 def wait_until_healthy(
@@ -140,12 +102,14 @@ def wait_until_healthy(
     Raises:
         ModelUnavailable: It did not come within the time.
     """
-    deadline_s = time.monotonic() + timeout_s
-    while not vllm.healthy():
-        check()
-        if time.monotonic() > deadline_s:
-            raise ModelUnavailable(f"vLLM did not answer for {timeout_s:.0f} s; see its log")
-        time.sleep(1.0)
+    away = f"vLLM did not answer for {timeout_s:.0f} s; see its log"
+    for attempt in stamina.retry_context(
+        on=ModelUnavailable, attempts=None, timeout=timeout_s, wait_initial=1, wait_max=1
+    ):
+        with attempt:
+            check()
+            if not vllm.healthy():
+                raise ModelUnavailable(away)
 
 
 def ensure_loaded(vllm: VllmClient, name: str, path: str) -> None:
@@ -164,89 +128,146 @@ def ensure_loaded(vllm: VllmClient, name: str, path: str) -> None:
         )
 
 
-def unload_unneeded(db: Database, vllm: VllmClient) -> list[str]:
-    """Unload our adapters that are neither live, previous, writing an answer, nor on trial."""
+@contextmanager
+def _alone(db: Database) -> Iterator[bool]:
+    """Yield whether no other worker is bringing the servers there; none can until this ends."""
     with db.connect() as conn:
-        learning.lock_deployments(conn)
-        ours = learning.adapter_names(conn)
-        needed = _resident(conn) | conversations.streaming_adapters(conn)
-        needed |= learning.adapters_on_trial(conn)
-        unneeded = sorted(vllm.adapters() & ours - needed)
-        for name in unneeded:
-            vllm.unload_adapter(name)
-    return [f"unloaded {name}" for name in unneeded]
+        is_ours = learning.try_lock_bringing(conn)
+        try:
+            yield is_ours
+        finally:
+            if is_ours:
+                learning.unlock_bringing(conn)
 
 
-def _go_live(
-    conn: Connection[Any], name: str | None, kind: DeploymentKind, actor: str, reason: str
-) -> Deployment:
-    deed = {
-        DeploymentKind.PROMOTE: Action.ADAPTER_PROMOTED,
-        DeploymentKind.ROLLBACK: Action.ADAPTER_ROLLED_BACK,
-    }[kind]
-    record(conn, actor, deed, name or BASE, reason=reason)
-    return learning.deploy(conn, name, kind, actor, reason)
-
-
-def _is_servable(conn: Connection[Any], vllm: VllmClient, name: str) -> bool:
-    adapter = learning.get_adapter(conn, name)
+def _prepare(db: Database, settings: Settings, row: Deployment, server: str) -> None:
+    """Load and smoke on one server what shall go live; how far it came is in the server's row."""
+    state, reason = ServerState.READY, ""
     try:
-        registry.verify_unchanged(adapter)
-        with suppress(ModelUnavailable):  # `reconcile` loads it when vLLM is back
-            ensure_loaded(vllm, name, adapter.path)
-    except AdapterError:
-        return False
-    return True
+        with db.connect() as conn:
+            adapter = learning.get_adapter(conn, row.adapter_name) if row.adapter_name else None
+        with closing(client(settings, server)) as vllm:
+            if adapter:
+                _hold(vllm, adapter, vllm.adapter_paths(), [])
+            smoke(vllm, settings, row.adapter_name or BASE)
+    except ModelUnavailable as exc:  # it may be restarting
+        is_late = (datetime.now(UTC) - row.created_at).total_seconds() > GIVE_UP_AFTER_S
+        state, reason = (ServerState.FAILED if is_late else ServerState.PENDING), str(exc)
+    except RatchetError as exc:
+        state, reason = ServerState.FAILED, str(exc)
+    with db.connect() as conn:
+        learning.note_server(conn, row.id, server, state, reason)
 
 
-def _load_missing(db: Database, vllm: VllmClient) -> list[str]:
-    """Load what should be there and is not: under its name, from our folder, unchanged."""
+def _settle(db: Database, settings: Settings, deployment_id: int) -> list[str]:
+    """Let a deployment go live that every server is ready for, or end it with the reason."""
     with db.connect() as conn:
         learning.lock_deployments(conn)
-        resident = [learning.get_adapter(conn, name) for name in sorted(_resident(conn))]
-        loaded = vllm.adapter_paths()
-        done = [line for adapter in resident for line in _put_right(vllm, adapter, loaded)]
-        return done + _leave_changed(conn, vllm)
+        row = learning.get_deployment(conn, deployment_id)
+        if row.state is not DeploymentState.PENDING:
+            return []  # something else was asked for meanwhile
+        name = row.adapter_name or BASE
+        servers = learning.server_states(conn, row.id)
+        failures = [why for state, why in servers.values() if state is ServerState.FAILED]
+        failures += _obstacles(conn, settings, row)
+        if failures:
+            learning.fail_deployment(conn, row.id, "; ".join(failures))
+            return [f"{name} did not go live: {'; '.join(failures)}"]
+        if any(servers[url][0] is not ServerState.READY for url in settings.vllm_urls):
+            return []
+        learning.make_live(conn, row.id)
+        record(conn, row.actor, Action.ADAPTER_PROMOTED, name, reason=row.reason)
+    return [f"made {name} live"]
 
 
-def _leave_changed(conn: Connection[Any], vllm: VllmClient) -> list[str]:
-    """Step back from a live adapter whose files were changed: else nobody would answer."""
-    live = learning.live_adapter(conn)
-    if live is None or not registry.is_changed(learning.get_adapter(conn, live)):
+def _obstacles(conn: Connection[Any], settings: Settings, row: Deployment) -> list[str]:
+    """Return what has come up since it was asked for, as the ejection of a rater."""
+    if row.adapter_name is None:
         return []
-    clean = learning.clean_adapters_newest_live_first(conn)
-    name = next((n for n in clean if n != live and _is_servable(conn, vllm, n)), None)
-    reason = f"{live}: its files changed since it was registered"
-    _go_live(conn, name, DeploymentKind.ROLLBACK, "reconcile", reason)
-    return [f"made {name or BASE} live; {reason}"]
+    try:
+        promotion.require_servable(conn, read_base_model(settings.model), row.adapter_name)
+    except RatchetError as exc:
+        return [str(exc)]
+    return []
 
 
-def _put_right(vllm: VllmClient, adapter: Adapter, loaded: dict[str, str]) -> list[str]:
+@dataclass(frozen=True, slots=True)
+class _Wanted:
+    """What the model servers should hold."""
+
+    resident: list[Adapter]  # the live and the previous one
+    in_use: set[str]  # these may be there besides: going live, writing an answer, on trial
+    ours: set[str]  # all that we ever registered; what is not ours is left alone
+
+
+def _wanted(conn: Connection[Any], settings: Settings) -> _Wanted:
+    base = read_base_model(settings.model)
+    resident = {learning.serving(conn, base).adapter, learning.previous_live(conn, base)} - {None}
+    pending = learning.pending_deployment(conn)
+    in_use = conversations.streaming_adapters(conn) | learning.adapters_on_trial(conn)
+    return _Wanted(
+        resident=[learning.get_adapter(conn, name) for name in sorted(filter(None, resident))],
+        in_use=in_use | ({pending.adapter_name} if pending and pending.adapter_name else set()),
+        ours=learning.adapter_names(conn),
+    )
+
+
+def _tidy(db: Database, settings: Settings, server: str) -> list[str]:
+    """Make one server hold the live and the previous adapter, and no longer what nobody needs."""
+    with db.connect() as conn:
+        wanted = _wanted(conn, settings)
+    changes: list[str] = []
+    try:
+        with closing(client(settings, server)) as vllm:
+            loaded = vllm.adapter_paths()
+            for adapter in wanted.resident:
+                _put_right(vllm, adapter, loaded, changes)
+            needed = {adapter.name for adapter in wanted.resident} | wanted.in_use
+            for name in sorted(loaded.keys() & wanted.ours - needed):
+                vllm.unload_adapter(name)
+                changes.append(f"unloaded {name}")
+    except ModelUnavailable:
+        pass  # asked again soon
+    is_one_of_many = len(settings.vllm_urls) > 1
+    return [f"{server}: {line}" if is_one_of_many else line for line in changes]
+
+
+def _put_right(
+    vllm: VllmClient, adapter: Adapter, loaded: dict[str, str], changes: list[str]
+) -> None:
+    """Make vLLM hold exactly this adapter under its name, or nothing; append what was done."""
+    name = adapter.name
+    try:
+        _hold(vllm, adapter, loaded, changes)
+    except AdapterError as exc:  # the other one can still be put right
+        changes.append(f"could not load {name}: {exc}")
+        # Files that are gone, as with a volume that is away, say nothing about what is loaded.
+        if loaded.get(name) == adapter.path and registry.is_changed(adapter):
+            vllm.unload_adapter(name)
+            changes.append(f"unloaded {name}")
+
+
+def _hold(vllm: VllmClient, adapter: Adapter, loaded: dict[str, str], changes: list[str]) -> None:
     """
-    Make vLLM hold exactly this adapter under its name, or nothing; say what was done.
+    Load the adapter from our folder, unchanged, unless just that is loaded.
 
     A name alone proves nothing: whoever reached the server may have loaded other weights
     under it, and whoever reached the folder may have changed the files.
     """
-    name, done = adapter.name, []
-    try:
-        if name in loaded and loaded[name] != adapter.path:
-            vllm.unload_adapter(name)
-            done.append(f"unloaded a foreign {name}, which came from {loaded[name]}")
-        registry.verify_unchanged(adapter)
-        if loaded.get(name) != adapter.path:
-            vllm.load_adapter(name, adapter.path)
-            done.append(f"loaded {name}")
-    except AdapterError as exc:  # the other one can still be put right
-        done.append(f"could not load {name}: {exc}")
-        # Files that are gone, as with a volume that is away, say nothing about what is loaded.
-        if loaded.get(name) == adapter.path and registry.is_changed(adapter):
-            vllm.unload_adapter(name)
-            done.append(f"unloaded {name}")
-    return done
+    name = adapter.name
+    if name in loaded and loaded[name] != adapter.path:
+        vllm.unload_adapter(name)
+        changes.append(f"unloaded a foreign {name}, which came from {loaded[name]}")
+    registry.verify_unchanged(adapter)
+    if loaded.get(name) != adapter.path:
+        vllm.load_adapter(name, adapter.path)
+        changes.append(f"loaded {name}")
 
 
-def _resident(conn: Connection[Any]) -> set[str]:
-    """Return the live and the previous adapter; the base model needs no loading."""
-    names = {learning.live_adapter(conn), learning.previous_live(conn)}
-    return {name for name in names if name is not None}
+def _late(name: str, timeout_s: float, reasons: list[str]) -> RatchetError:
+    if reasons:
+        return ModelUnavailable(f"{name} is not live after {timeout_s:.0f} s: {reasons[0]}")
+    return StackError(
+        f"no worker has taken {name} in {timeout_s:.0f} s; it goes live when one does: "
+        "see `ratchet status`"
+    )

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from contextlib import closing
 from dataclasses import dataclass
 from typing import Any
 from uuid import UUID
@@ -14,7 +13,7 @@ from core.audit import Action, record
 from core.db import Database
 from core.errors import NotFound
 from core.settings import Settings
-from training import deploy
+from training import deploy, promotion
 
 
 @dataclass(frozen=True, slots=True)
@@ -36,24 +35,25 @@ def eject(
     Leave the rater's feedback out from now on, step back from what learned from it, train anew.
 
     All in one transaction, under the lock of deployments: a run that deploys at this moment
-    either sees the ejection and is rejected, or is live before and stepped back from. Done
-    again, it changes nothing that stands already.
+    either sees the ejection and is rejected, or is live before and stepped back from. The model
+    servers are brought there after it. Done again, it changes nothing that stands already.
 
     Raises:
         NotFound: Nothing is stored of such a rater; the id is probably mistyped.
     """
-    with closing(deploy.client(settings)) as vllm, db.connect() as conn:
+    with db.connect() as conn:
         learning.lock_deployments(conn)
         if not learning.is_known_rater(conn, rater_id):
             raise NotFound(f"nothing is stored of rater {rater_id}; the desk shows who wrote what")
         is_new = learning.eject_rater(conn, rater_id, actor, reason)
         why = f"{learning.live_adapter(conn)} learned from rater {rater_id}, who was ejected"
-        step = deploy.leave_tainted(conn, vllm, actor=actor, reason=why)
+        step = promotion.leave_tainted(conn, settings, actor=actor, reason=why)
         run_id = request_run_without_ejected(conn)
         tainted = sorted(learning.tainted_adapters(conn))
         if is_new:
             record(conn, actor, Action.RATER_EJECTED, rater_id, reason=reason, tainted=tainted)
         live = learning.live_adapter(conn)
+    deploy.bring(db, settings)  # else the first customers would wait for a worker to do it
     return Ejection(rater_id, is_new, tainted, step is not None, live, run_id)
 
 

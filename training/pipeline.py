@@ -13,13 +13,15 @@ from uuid import UUID, uuid4
 from psycopg import Connection
 
 from core import learning
+from core.base_model import read_base_model
 from core.db import Database
+from core.errors import ModelUnavailable
 from core.learning.runs import RETRAIN
 from core.settings import Settings
 from core.text import storable_text
-from core.types import RunState, TrainingStep
+from core.types import Deployment, RunState, TrainingStep
 from core.work import HeldJob
-from training import child, dataset, deploy, registry
+from training import child, dataset, deploy, promotion, registry
 from training.examples import load_examples
 from training.gate import replay, rules
 from training.objectives import DPO
@@ -27,7 +29,6 @@ from training.signals import Caps
 
 __all__ = ["RETRAIN", "retrain"]
 
-VLLM_WAIT_S = 180.0  # a restart of the server takes up to a minute
 ACTOR = "trainer"
 
 Left = dict[str, Any]  # what a phase left in the job's row
@@ -88,9 +89,9 @@ def _learn(run: Run) -> RunState:
     try:
         frozen = left(RunState.FREEZING) or _freeze(run)
         fitted = left(RunState.FITTING) or _fit(run, frozen)
-        gated = left(RunState.GATING) or _gate(run, frozen, fitted)
-        _deploy(run, fitted, gated)
-    except (Rejected, deploy.Tainted) as why:
+        _ = left(RunState.GATING) or _gate(run, frozen, fitted)
+        _deploy(run, fitted)
+    except (Rejected, promotion.NotPromotable) as why:
         reasons = why.reasons if isinstance(why, Rejected) else [str(why)]
         with run.db.connect() as conn:
             run.held.report_with(conn, message="")
@@ -159,13 +160,13 @@ def _gate(run: Run, frozen: Left, fitted: Left) -> Left:
     run.held.enter(RunState.GATING)
     with run.db.connect() as conn:
         adapter = learning.get_adapter(conn, fitted["adapter"])
-        deploy.refuse_tainted(conn, adapter.name)
-        live = learning.live_adapter(conn)
+        promotion.refuse_tainted(conn, adapter.name)
+        live = learning.serving(conn, read_base_model(run.settings.model)).adapter
     with closing(deploy.client(run.settings)) as vllm:
         run.say("waiting for the model server")
-        deploy.wait_until_healthy(vllm, VLLM_WAIT_S, run.held.check)
+        deploy.wait_until_healthy(vllm, deploy.GIVE_UP_AFTER_S, run.held.check)
         if live is not None:
-            deploy.reconcile(run.db, run.settings)
+            deploy.bring(run.db, run.settings)
         deploy.ensure_loaded(vllm, adapter.name, adapter.path)
         evidence = replay.measure(
             run.db,
@@ -188,22 +189,39 @@ def _gate(run: Run, frozen: Left, fitted: Left) -> Left:
     return left
 
 
-def _deploy(run: Run, fitted: Left, gated: Left) -> None:
-    def end_run(conn: Connection[Any]) -> None:
-        if learning.live_adapter(conn) != gated["baseline"]:
-            raise Rejected(["another model went live during the comparison; train again"])
+def _deploy(run: Run, fitted: Left) -> None:
+    """Ask for it to go live, and bring the model servers there."""
+    name = fitted["adapter"]
+    run.held.enter(RunState.DEPLOYING, f"making {name} live")
+    with closing(deploy.client(run.settings)) as vllm:
+        deploy.wait_until_healthy(vllm, deploy.GIVE_UP_AFTER_S, run.held.check)
+    with run.db.connect() as conn:
+        is_live = learning.live_adapter(conn) == name  # an attempt before came that far
+        asked = None if is_live else _request_promotion(run, conn, name)
+    if asked is not None:
+        _bring_live(run, asked.id)
+    with run.db.connect() as conn:
         learning.judge_run(conn, run.id, RunState.PROMOTED)
         run.held.leave(conn, RunState.DEPLOYING)
 
-    run.held.enter(RunState.DEPLOYING, f"making {fitted['adapter']} live")
-    deploy.promote(
-        run.db,
-        run.settings,
-        fitted["adapter"],
-        actor=ACTOR,
-        reason=f"run {run.id} passed the gate",
-        with_row=end_run,
-    )
+
+def _request_promotion(run: Run, conn: Connection[Any], name: str) -> Deployment:
+    run.held.report_with(conn, message=f"making {name} live")  # refused once the lease is lost
+    reason = f"run {run.id} passed the gate"
+    return promotion.request_promotion_by_run(conn, run.settings, name, actor=ACTOR, reason=reason)
+
+
+def _bring_live(run: Run, deployment_id: int) -> None:
+    def bring() -> None:
+        run.held.check()
+        deploy.bring(run.db, run.settings)
+
+    try:
+        deploy.wait_until_live(run.db, deployment_id, deploy.GIVE_UP_AFTER_S, bring)
+    except ModelUnavailable as exc:  # the next attempt asks again
+        with run.db.connect() as conn:
+            learning.fail_deployment(conn, deployment_id, str(exc))
+        raise
 
 
 def _dataset(run: Run, frozen: Left) -> Path:

@@ -14,6 +14,7 @@ from uuid import UUID
 from psycopg import Connection
 
 from core import learning
+from core.base_model import read_base_model
 from core.errors import AdapterError
 from core.settings import Settings
 from core.types import Adapter
@@ -72,6 +73,7 @@ def register(
         path=str(target.absolute()),
         sha256=content_sha256(target),
         base_model=settings.model,
+        base_sha256=read_base_model(settings.model).sha256 or None,
         rank=sound.config.rank,
     )
 

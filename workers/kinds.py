@@ -8,7 +8,7 @@ from typing import Any
 from core.settings import Settings
 from core.types import EVERYONE, HELP
 from core.work import HeldJob, Kind
-from training import pipeline
+from training import deploy, pipeline, promotion
 
 JOBS, TRAIN = "jobs", "train"  # queues; see workers.app
 
@@ -24,6 +24,7 @@ def kinds(settings: Settings) -> dict[str, Kind]:
     every = (
         Kind("ingest", ingest_articles, JOBS, at_once=2, max_attempts=n),
         Kind("evaluate", evaluate_search, JOBS, at_once=1, max_attempts=n),
+        Kind(promotion.DEPLOY, deploy.carry_out, JOBS, at_once=1, max_attempts=n),
         Kind(pipeline.RETRAIN, pipeline.retrain, TRAIN, at_once=1, max_attempts=n),
     )
     return {kind.name: kind for kind in every}

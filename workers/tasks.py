@@ -66,7 +66,7 @@ def period() -> None:
 
 @app.task(name="reconcile")
 def reconcile() -> None:
-    """Make vLLM hold what should be live."""
+    """Bring every model server to what should serve."""
     with _database() as db:
-        for change in deploy.reconcile(db, get_settings()):
+        for change in deploy.bring(db, get_settings()):
             log.info(change)

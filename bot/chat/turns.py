@@ -9,6 +9,7 @@ from uuid import UUID, uuid4
 from answering.generation import Generation
 from answering.plan import Plan, Planner, history_of
 from answering.prompt import PROMPT_VERSION
+from core.base_model import read_base_model
 from core.conversations import (
     create_conversation,
     finish_turn,
@@ -17,7 +18,7 @@ from core.conversations import (
     start_turn,
 )
 from core.errors import InvalidInput, ModelUnavailable
-from core.learning import live_adapter
+from core.learning import serving
 from core.types import Turn, TurnStatus
 
 MAX_TITLE_CHARS = 60
@@ -81,7 +82,7 @@ class TurnStore:
         """
         with self.planner.db.connect() as conn:
             turns = load_turns(conn, conversation_id, owner_id) if conversation_id else []
-            adapter = live_adapter(conn)
+            adapter = serving(conn, read_base_model(self.planner.settings.model)).adapter
         if position is not None and not 0 <= position <= len(turns):
             raise InvalidInput(f"there is no question {position + 1} in this conversation")
         before = turns[:position]
@@ -120,7 +121,7 @@ class TurnStore:
             ModelUnavailable: It is the same one: vLLM has restarted and does not have it yet.
         """
         with self.planner.db.connect() as conn:
-            adapter = live_adapter(conn)
+            adapter = serving(conn, read_base_model(self.planner.settings.model)).adapter
             if adapter == draft.turn.adapter:
                 raise ModelUnavailable("the assistant is starting; please try again in a moment")
             reassign_turn(conn, draft.turn.id, adapter)

@@ -8,20 +8,22 @@ from typing import Any
 import gradio as gr
 from psycopg import Connection
 
-from bot.desk.cards import PLAIN, load_cards, short_name
-from bot.desk.jobs import POLL_S, is_open, newest_jobs
+from bot.desk.cards import CLICKABLE, load_cards, short_name
+from bot.desk.jobs import POLL_S, cancel_clicked, request_unless_open
 from bot.desk.uploads import keep_uploads
 from bot.services import Services
 from bot.web.handlers import EVENT, Update, handler
 from core import audit
+from core.attempts import list_attempts
 from core.audit import Action
 from core.errors import InvalidInput
-from core.jobs import Job, request_job
+from core.jobs import Job, JobState, list_jobs
 from core.people import Permission, Person
 from retrieval.links import canonical, is_url, without_query
 from retrieval.load import MAX_BYTES
 
 CARDS = load_cards("knowledge")
+INGEST = "ingest"
 MAX_URL_CHARS = 2000
 MAX_GROUP_CHARS = 60
 FILES_LABEL = f"Files, at most {MAX_BYTES // 2**20} MB each"
@@ -62,7 +64,7 @@ class BringingIn:
                 info="Everyone, or the name of a group.",
                 elem_id="desk-audience",
             )
-        self.card = gr.HTML(elem_id="desk-ingest", **PLAIN)
+        self.card = gr.HTML(elem_id="desk-ingest", **CLICKABLE)
 
     def _wire(self) -> None:
         self.outputs = [self.timer, self.card, self.url, self.files]
@@ -70,6 +72,7 @@ class BringingIn:
         self.by_url.click(self.ingest_site, [self.url, self.audience], self.outputs, **EVENT)
         self.url.submit(self.ingest_site, [self.url, self.audience], self.outputs, **EVENT)
         self.files.upload(self.ingest_files, [self.files, self.audience], self.outputs, **EVENT)
+        self.card.select(self.cancel_ingest, None, self.outputs, **EVENT)
 
     @handler(Permission.EDIT_KNOWLEDGE)
     def ingest_folder(self, person: Person, audience: str) -> Update:
@@ -99,27 +102,35 @@ class BringingIn:
         """Queue the ingest by a row, unless the very same waits or works already."""
         wanted = {"sources": list(sources), "audience": _group(audience)}
         with self.database.connect() as conn:
-            same = [job for job in newest_jobs(conn, "ingest", 10) if is_open(job)]
-            if not any(job.request == wanted for job in same):
-                job = request_job(conn, "ingest", wanted)
+            job = request_unless_open(conn, INGEST, wanted)
+            if job:
                 noted = wanted | {"sources": [without_query(source) for source in sources]}
                 audit.record(conn, person.name, Action.INGEST_REQUESTED, job.id, **noted)
             return self.show_newest(conn)
 
+    @handler(Permission.EDIT_KNOWLEDGE)
+    def cancel_ingest(self, person: Person, event: gr.EventData) -> Update:
+        """End an ingest; what it brought in so far stays."""
+        with self.database.connect() as conn:
+            cancel_clicked(conn, event, person, INGEST)
+            return self.show_newest(conn)
+
     def show_newest(self, conn: Connection[Any]) -> Update:
-        """Show the newest ingest, and look again only while one goes on."""
-        jobs = newest_jobs(conn, "ingest", 10)
-        # The one at work before those that wait behind it.
-        shown = next((job for job in jobs if job.state == "running"), jobs[0] if jobs else None)
+        """Show the ingests that go on, else the newest; look again only while one goes on."""
+        jobs = list_jobs(conn, INGEST, 10)
+        going_on = sorted(
+            (job for job in jobs if job.is_open), key=lambda job: job.state is JobState.QUEUED
+        )
+        shown = [(job, _title(job), list_attempts(conn, job.id)) for job in going_on or jobs[:1]]
         return {
-            self.card: CARDS.ingest_card(shown, _title(shown), ()),
-            self.timer: gr.Timer(active=any(map(is_open, jobs))),
+            self.card: CARDS.ingest_cards(shown),
+            self.timer: gr.Timer(active=bool(going_on)),
         }
 
 
-def _title(job: Job | None) -> str:
-    sources = job.request.get("sources", []) if job else []
-    return f"Bringing in {', '.join(map(short_name, sources))[:200]}"
+def _title(job: Job) -> str:
+    sources = ", ".join(map(short_name, job.request.get("sources", [])))
+    return f"Bringing in {sources[:200]}"
 
 
 def _group(audience: str) -> str:

@@ -14,6 +14,17 @@ from core.errors import RatchetError
 # For gr.HTML: no script, and none of Gradio's own prose styles; desk.css has ours.
 PLAIN: dict[str, Any] = {"js_on_load": None, "apply_default_css": False}
 
+# For cards with buttons: a click on one tells the server which article or job it is of, and
+# nothing else of the card is live.
+CLICKABLE = PLAIN | {
+    "js_on_load": """
+element.addEventListener("click", (event) => {
+  const button = event.target.closest("[data-article], [data-job]");
+  if (button) trigger("select", { ...button.dataset });
+});
+"""
+}
+
 
 def load_cards(page: str, **functions: Any) -> Any:
     """

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from dataclasses import dataclass
 
 import gradio as gr
@@ -11,11 +12,13 @@ from bot.desk.learning_overview import LearningOverview
 from bot.desk.words import model_name
 from bot.services import Services
 from bot.web.handlers import EVENT, Update, handler
+from core.base_model import read_base_model
 from core.errors import InvalidInput
-from core.learning import gate_report_of, get_adapter, live_adapter, previous_live
+from core.learning import live_adapter, previous_live
 from core.people import Permission, Person
-from core.types import DeploymentKind, GateReport
-from training import deploy
+from core.types import DeploymentKind
+from core.vllm import BASE
+from training import promotion
 
 CARDS = load_cards("learning")
 REASON = "from the desk"  # in the deployment log
@@ -26,7 +29,7 @@ class UnconfirmedDeployment:
     """What waits for a yes; `live` is what was live when the question was asked."""
 
     kind: DeploymentKind | None = None
-    adapter: str | None = None
+    adapter: str | None = None  # None: the base model
     live: str | None = None
 
 
@@ -36,13 +39,15 @@ class DeploymentChoices:
 
     live: str | None
     before: str | None
-    adapters: tuple[str, ...]
+    models: tuple[str, ...]  # that can go live: adapters, and the base model
 
     @classmethod
     def of(cls, now: LearningOverview) -> DeploymentChoices:
         """Return what can be chosen where learning stands so."""
         names = (adapter.name for adapter in now.adapters)
-        return cls(now.live, now.before, tuple(name for name in names if name not in now.tainted))
+        clean = tuple(name for name in names if name not in now.tainted)
+        live = now.live.resting or now.live.adapter
+        return cls(live, now.before, (*clean, BASE) if clean else ())
 
 
 class Deploying:
@@ -58,7 +63,7 @@ class Deploying:
         self.unconfirmed = gr.State(UnconfirmedDeployment())
         with gr.Row(visible=False, elem_classes="deploy-row") as self.choices:
             self.candidate = gr.Dropdown(
-                [], label="Adapter", elem_id="desk-candidate", filterable=False
+                [], label="Model", elem_id="desk-candidate", filterable=False
             )
             self.promote = gr.Button("Promote …", size="md", elem_id="desk-promote")
             self.rollback = gr.Button("Roll back …", size="md", elem_id="desk-rollback")
@@ -81,19 +86,20 @@ class Deploying:
         if not name:
             raise InvalidInput("choose an adapter to promote")
         with self.database.connect() as conn:
-            adapter = get_adapter(conn, name)
-            report = gate_report_of(conn, adapter.run_id) if adapter.run_id else None
-            live = live_adapter(conn)
-        return self._ask(UnconfirmedDeployment(DeploymentKind.PROMOTE, name, live), report)
+            base, live = read_base_model(self.settings.model), live_adapter(conn)
+            doubts = [] if name == BASE else promotion.gate_doubts(conn, base, name)
+        adapter = None if name == BASE else name
+        return self._ask(UnconfirmedDeployment(DeploymentKind.PROMOTE, adapter, live), doubts)
 
     @handler(Permission.DEPLOY)
     def ask_rollback(self, person: Person) -> Update:
         """Say what a rollback would bring back."""
         with self.database.connect() as conn:
-            live, before = live_adapter(conn), previous_live(conn)
+            live = live_adapter(conn)
+            before = previous_live(conn, read_base_model(self.settings.model))
         if live == before:
             raise InvalidInput("nothing was live before; there is nothing to roll back to")
-        return self._ask(UnconfirmedDeployment(DeploymentKind.ROLLBACK, before, live), None)
+        return self._ask(UnconfirmedDeployment(DeploymentKind.ROLLBACK, before, live), [])
 
     @handler(Permission.DEPLOY)
     def cancel(self, person: Person) -> Update:
@@ -106,30 +112,41 @@ class Deploying:
 
         Raises:
             InvalidInput: Nothing was asked, or another adapter went live since the question.
-            RatchetError: The adapter could not be loaded; the live one stays.
+            RatchetError: The rules of promotion forbid it; what is live stays.
         """
         if asked.kind is None:
             raise InvalidInput("nothing to confirm; choose promote or roll back first")
         with self.database.connect() as conn:
             live = live_adapter(conn)
-        if live != asked.live:
-            raise InvalidInput(f"{model_name(live)} went live meanwhile; look again, then repeat")
-        if asked.kind is DeploymentKind.ROLLBACK:
-            row = deploy.rollback(self.database, self.settings, actor=person.name, reason=REASON)
-        elif asked.adapter is not None:
-            row = deploy.promote(
-                self.database, self.settings, asked.adapter, actor=person.name, reason=REASON
+            if live != asked.live:
+                raise InvalidInput(
+                    f"{model_name(live)} went live meanwhile; look again, then repeat"
+                )
+            if asked.kind is DeploymentKind.ROLLBACK:
+                row = promotion.request_rollback(
+                    conn, self.settings, actor=person.name, reason=REASON
+                )
+                return f"Done: {model_name(row.adapter_name)} is live."
+            # The question said what speaks against it; a yes overrules that.
+            promotion.request_promotion(
+                conn,
+                self.settings,
+                asked.adapter or BASE,
+                actor=person.name,
+                reason=REASON,
+                overrule=True,
             )
-        else:
-            raise InvalidInput("choose an adapter to promote")
-        return f"Done: {model_name(row.adapter_name)} is live."
+        name = model_name(asked.adapter)
+        return f"Asked for: {name} goes live once the model server has it; the log below says when."
 
     def show_choices(self, choices: DeploymentChoices) -> Update:
         """Return what can be promoted and rolled back to now; an open question is closed."""
-        names = [name for name in choices.adapters if name != choices.live]
+        models = [name for name in choices.models if name != (choices.live or BASE)]
+        labels = [model_name(None) if name == BASE else name for name in models]
+        options = list(zip(labels, models, strict=True))
         return {
-            self.choices: gr.Row(visible=bool(choices.adapters)),
-            self.candidate: gr.Dropdown(names, value=names[0] if names else None),
+            self.choices: gr.Row(visible=bool(choices.models)),
+            self.candidate: gr.Dropdown(options, value=models[0] if models else None),
             self.rollback: gr.Button(
                 f"Roll back to {model_name(choices.before)} …",
                 interactive=choices.live != choices.before,
@@ -137,11 +154,11 @@ class Deploying:
             **self._closed(),
         }
 
-    def _ask(self, asked: UnconfirmedDeployment, report: GateReport | None) -> Update:
+    def _ask(self, asked: UnconfirmedDeployment, doubts: Sequence[str]) -> Update:
         return {
             self.unconfirmed: asked,
             self.question: gr.Column(visible=True),
-            self.asked: CARDS.deployment_question(asked.adapter, asked.live, report),
+            self.asked: CARDS.deployment_question(asked.adapter, asked.live, doubts),
             self.yes: gr.Button(f"Yes, make {model_name(asked.adapter)} live"),
         }
 

@@ -1,23 +1,40 @@
-"""What the desk reads of jobs: the newest of a kind without their long lists, and one whole."""
+"""Jobs as the pages ask for them and cancel them; workers carry them out."""
 
 from __future__ import annotations
 
+import hashlib
+import json
 from typing import Any
+from uuid import UUID
 
+import gradio as gr
 from psycopg import Connection
 
-from core.jobs import Job, get_job, list_jobs
-
-__all__ = ["POLL_S", "get_job", "is_open", "newest_jobs"]
+from core.errors import InvalidInput, NotFound
+from core.jobs import Job, cancel_job, get_job, request_once
+from core.people import Person
 
 POLL_S = 2.0  # between two looks at a job that is open; with none open nobody looks
 
 
-def newest_jobs(conn: Connection[Any], kind: str, limit: int) -> list[Job]:
-    """Return the newest jobs of a kind, newest first; an evaluation's misses are left out."""
-    return list_jobs(conn, kind, limit, without="misses")
+def request_unless_open(conn: Connection[Any], kind: str, request: dict[str, Any]) -> Job | None:
+    """Queue a job; None when the very same waits or is carried out already."""
+    key = hashlib.sha256(json.dumps(request, sort_keys=True).encode()).hexdigest()
+    return request_once(conn, kind, request, key)
 
 
-def is_open(job: Job | None) -> bool:
-    """Whether the job may still change."""
-    return job is not None and job.is_open
+def cancel_clicked(conn: Connection[Any], event: gr.EventData, person: Person, kind: str) -> Job:
+    """
+    Ask for the end of the job whose Cancel button was clicked, and return it.
+
+    Raises:
+        InvalidInput: No button names it, or it is over.
+        NotFound: No job of this kind has the id: who may cancel one kind may not cancel all.
+    """
+    try:
+        job_id = UUID(str(event._data["job"]))
+    except (KeyError, TypeError, ValueError) as exc:
+        raise InvalidInput("click the Cancel button of a job") from exc
+    if get_job(conn, job_id).kind != kind:
+        raise NotFound(f"no {kind} job {job_id}; reload the page")
+    return cancel_job(conn, job_id, person.name)

@@ -10,7 +10,7 @@ import gradio as gr
 from psycopg import Connection
 
 from bot.desk.bringing_in import BringingIn
-from bot.desk.cards import PLAIN, load_cards, say_in_line, status_line
+from bot.desk.cards import CLICKABLE, PLAIN, load_cards, say_in_line, status_line
 from bot.desk.uploads import forget_upload
 from bot.services import Services
 from bot.web.handlers import EVENT, Update, handler
@@ -26,13 +26,6 @@ from retrieval.store import delete_document
 
 CARDS = load_cards("knowledge")
 N_TRIED = 8
-# A click on a title, told to the server as the article's id; nothing else of the table is live.
-OPEN_BY_CLICK = """
-element.addEventListener("click", (event) => {
-  const title = event.target.closest("[data-article]");
-  if (title) trigger("select", { article: title.dataset.article });
-});
-"""
 
 
 @dataclass(frozen=True, slots=True)
@@ -78,7 +71,7 @@ class KnowledgePage:
             )
             self.back = gr.Button("Back", size="md", elem_id="desk-articles-back")
             self.next = gr.Button("Next", size="md", elem_id="desk-articles-next")
-        self.table = gr.HTML(elem_id="desk-articles", **{**PLAIN, "js_on_load": OPEN_BY_CLICK})
+        self.table = gr.HTML(elem_id="desk-articles", **CLICKABLE)
         with gr.Column(visible=False, elem_id="desk-opened") as self.opened:
             self.card = gr.HTML(elem_id="desk-article", **PLAIN)
             with gr.Row(elem_classes="deploy-row"):

@@ -11,15 +11,18 @@ import pandas as pd
 from psycopg import Connection
 
 from bot.desk import words
-from bot.desk.cards import PLAIN, load_cards, moment, status_line
+from bot.desk.cards import CLICKABLE, PLAIN, load_cards, moment, status_line
 from bot.desk.deploying import Deploying, DeploymentChoices, UnconfirmedDeployment
+from bot.desk.jobs import cancel_clicked
 from bot.desk.learning_overview import fingerprint, load_overview
 from bot.services import Services
 from bot.web.handlers import EVENT, Update, handler
 from core import audit
 from core.attempts import list_attempts
 from core.audit import Action
+from core.base_model import read_base_model
 from core.errors import InvalidInput, RatchetError
+from core.jobs import get_job
 from core.learning import (
     gate_report_of,
     get_run,
@@ -27,6 +30,7 @@ from core.learning import (
     request_run,
     run_steps,
 )
+from core.learning.runs import RETRAIN
 from core.people import Permission, Person
 from core.types import TrainingRun, TrainingStep
 from training.signals import Caps
@@ -49,6 +53,7 @@ class LearningPage:
 
     def __init__(self, services: Services) -> None:
         self.database = services.database
+        self.base = read_base_model(services.settings.model)
         self.caps = Caps.of(services.settings)
         self._lay_out(services)
         self._wire()
@@ -61,7 +66,7 @@ class LearningPage:
             self.train = gr.Button("Train now", variant="primary", size="md", elem_id="desk-train")
         self.said = gr.HTML(visible=False, elem_id="desk-learning-said", **PLAIN)
         self.run = gr.Dropdown([], label="Training run", elem_id="desk-run", filterable=False)
-        self.card = gr.HTML(elem_id="desk-run-card", **PLAIN)
+        self.card = gr.HTML(elem_id="desk-run-card", **CLICKABLE)
         with gr.Row(visible=False) as self.plots:
             self.loss = _plot("loss", "Loss (lower is better)")
             self.margin = _plot("margin", "Margin (higher is better)")
@@ -77,6 +82,7 @@ class LearningPage:
         ]  # fmt: skip
         self.train.click(self.train_now, None, self.outputs, **EVENT)
         self.run.input(self.show_run, [self.view, self.run], of_run, **EVENT)
+        self.card.select(self.cancel_run, [self.view], self.outputs, **EVENT)
         self.timer.tick(self.poll, [self.view], self.outputs, **EVENT)
         self.deploying.yes.click(
             self.carry_out, [self.view, self.deploying.unconfirmed], self.outputs, **EVENT
@@ -113,9 +119,16 @@ class LearningPage:
         with self.database.connect() as conn:
             return self._everything(conn, LearningView()) | {self.said: status_line(said)}
 
+    @handler(Permission.TRAIN)
+    def cancel_run(self, person: Person, view: LearningView, event: gr.EventData) -> Update:
+        """End the run shown; what is live stays live."""
+        with self.database.connect() as conn:
+            cancel_clicked(conn, event, person, RETRAIN)
+            return self._everything(conn, view)
+
     @handler(Permission.DEPLOY)
     def carry_out(self, person: Person, view: LearningView, asked: UnconfirmedDeployment) -> Update:
-        """Switch to what was confirmed, then show the log with the new row."""
+        """Write what was confirmed, then show the log with the new row."""
         said = self.deploying.carry_out(person, asked)
         with self.database.connect() as conn:
             shown = self._everything(conn, LearningView(run_id=view.run_id))
@@ -141,7 +154,7 @@ class LearningPage:
 
     def _everything(self, conn: Connection[Any], view: LearningView) -> Update:
         mark = fingerprint(conn)
-        now = load_overview(conn, self.caps)
+        now = load_overview(conn, self.base, self.caps)
         run = _shown_run(conn, view)
         runs = [(_label(each), str(each.id)) for each in now.runs]
         choices = DeploymentChoices.of(now)
@@ -158,11 +171,12 @@ class LearningPage:
     def _one_run(self, conn: Connection[Any], view: LearningView) -> Update:
         run = _shown_run(conn, view)
         report = gate_report_of(conn, run.id) if run else None
+        job = get_job(conn, run.id) if run else None
         attempts = list_attempts(conn, run.id) if run else []
         steps = run_steps(conn, run.id) if run else []
         return {
             self.view: view,
-            self.card: CARDS.run_card(run, report, attempts),
+            self.card: CARDS.run_card(run, job, report, attempts),
             self.plots: gr.Row(visible=bool(steps)),
             self.loss: _points(steps, "loss"),
             self.margin: _points(steps, "margin"),

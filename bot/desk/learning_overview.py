@@ -3,21 +3,21 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
-from datetime import datetime
 from typing import Any
 
 from psycopg import Connection
 
+from core.base_model import BaseModel
 from core.learning import (
     gate_report_of,
     list_adapters,
     list_deployments,
     list_runs,
-    live_adapter,
     previous_live,
+    serving,
     tainted_adapters,
 )
-from core.types import Adapter, Deployment, TrainingRun
+from core.types import Adapter, Deployment, Serving, TrainingRun
 from training.examples import ExampleCount, count_examples
 from training.signals import Caps
 
@@ -28,9 +28,8 @@ N_SHOWN = 20  # of runs, adapters and deployments each
 class LearningOverview:
     """Where learning stands at one moment."""
 
-    live: str | None
+    live: Serving
     before: str | None  # what a rollback would bring back
-    since: datetime | None  # None: nothing was ever deployed
     counted: ExampleCount
     runs: list[TrainingRun]
     adapters: list[Adapter]
@@ -39,20 +38,18 @@ class LearningOverview:
     deployments: list[Deployment]
 
 
-def load_overview(conn: Connection[Any], caps: Caps) -> LearningOverview:
+def load_overview(conn: Connection[Any], base: BaseModel, caps: Caps) -> LearningOverview:
     """Return all that the page shows besides one run's own figures."""
-    deployments = list_deployments(conn, N_SHOWN)
     adapters = list_adapters(conn, N_SHOWN)
     return LearningOverview(
-        live=live_adapter(conn),
-        before=previous_live(conn),
-        since=deployments[0].created_at if deployments else None,
+        live=serving(conn, base),
+        before=previous_live(conn, base),
         counted=count_examples(conn, caps),
         runs=list_runs(conn, N_SHOWN),
         adapters=adapters,
         gate_passed=_gate_passed(conn, adapters),
         tainted=tainted_adapters(conn),
-        deployments=deployments,
+        deployments=list_deployments(conn, N_SHOWN),
     )
 
 
@@ -60,11 +57,13 @@ def fingerprint(conn: Connection[Any]) -> str:
     """Return a text that is another one as soon as `load_overview` would answer otherwise."""
     sql = """
         SELECT concat_ws('/',
-            (SELECT count(*) || '.' || string_agg(state || phase, ',' ORDER BY created_at)
+            (SELECT count(*) || '.' || count(cancel_requested_at) || '.'
+                 || string_agg(state || phase, ',' ORDER BY created_at)
              FROM jobs WHERE kind = 'retrain'),
             (SELECT max(version) FROM adapters),
             (SELECT count(*) FROM gate_reports),
-            (SELECT max(id) FROM deployments),
+            (SELECT max(id) || '.' || count(*) FILTER (WHERE state = 'pending') || '.'
+                 || count(ready_at) FROM deployments),
             (SELECT count(*) FROM ejections),
             (SELECT max(created_at) FROM corrections),
             (SELECT count(*) FROM corrections WHERE status = 'rejected'),

@@ -10,22 +10,32 @@ import gradio as gr
 from psycopg import Connection
 
 from bot.desk import words
-from bot.desk.cards import PLAIN, load_cards, moment, say_in_line, short_name, status_line
-from bot.desk.jobs import POLL_S, get_job, is_open, newest_jobs
+from bot.desk.cards import (
+    CLICKABLE,
+    PLAIN,
+    load_cards,
+    moment,
+    say_in_line,
+    short_name,
+    status_line,
+)
+from bot.desk.jobs import POLL_S, cancel_clicked, request_unless_open
 from bot.desk.recall_plot import recall_plot
 from bot.services import Services
 from bot.web.handlers import EVENT, Update, handler
 from core import audit
+from core.attempts import JobAttempt, list_attempts
 from core.audit import Action
 from core.conversations import questions_of
 from core.errors import InvalidInput
-from core.jobs import Job, request_job
+from core.jobs import Job, get_job, list_jobs
 from core.people import Permission, Person
 from retrieval.adoption import current_options
 from retrieval.articles import articles_by_uri
 from retrieval.options import SearchOptions, parse_figures
 
 CARDS = load_cards("quality")
+EVALUATE = "evaluate"
 N_SHOWN = 20
 ERASED = "(the conversation was erased since)"
 GOLDEN, TURNS = "golden", "turns"
@@ -59,7 +69,7 @@ class QualityPage:
         self.chosen = gr.Dropdown(
             [], label="Evaluation", visible=False, elem_id="desk-evaluation", filterable=False
         )
-        self.card = gr.HTML(elem_id="desk-evaluation-card", **PLAIN)
+        self.card = gr.HTML(elem_id="desk-evaluation-card", **CLICKABLE)
         self.misses = gr.HTML(elem_id="desk-misses", **PLAIN)
         self.history = gr.HTML(elem_id="desk-evaluations", **PLAIN)
 
@@ -71,6 +81,7 @@ class QualityPage:
             self.request_evaluation, [self.questions, self.against], self.outputs, **EVENT
         )
         self.chosen.input(self.show_chosen, [self.chosen], self.outputs, **EVENT)
+        self.card.select(self.cancel_evaluation, None, self.outputs, **EVENT)
         self.timer.tick(self.poll, [self.chosen], self.outputs, **EVENT)
 
     def fill(self, desk: gr.Blocks, tab: gr.Tab) -> None:
@@ -102,12 +113,18 @@ class QualityPage:
         with self.database.connect() as conn:
             in_use = current_options(conn, self.settings)
             wanted = {"queries": self._queries(questions)} | _other_settings(against, in_use)
-            jobs = newest_jobs(conn, "evaluate", N_SHOWN)
-            if not any(is_open(job) and job.request == wanted for job in jobs):
-                job = request_job(conn, "evaluate", wanted)
+            job = request_unless_open(conn, EVALUATE, wanted)
+            if job:
                 audit.record(conn, person.name, Action.EVALUATION_REQUESTED, job.id)
         with self.database.connect() as conn:
             return self._show(conn, None)
+
+    @handler(Permission.EVALUATE)
+    def cancel_evaluation(self, person: Person, event: gr.EventData) -> Update:
+        """End the evaluation shown."""
+        with self.database.connect() as conn:
+            job = cancel_clicked(conn, event, person, EVALUATE)
+            return self._show(conn, job.id)
 
     def _queries(self, questions: str) -> str:
         if questions == TURNS:
@@ -118,30 +135,29 @@ class QualityPage:
         return str(golden)
 
     def _show(self, conn: Connection[Any], chosen: UUID | None) -> Update:
-        jobs = newest_jobs(conn, "evaluate", N_SHOWN)
+        jobs = list_jobs(conn, EVALUATE, N_SHOWN, without="misses")
         job_id = chosen or (jobs[0].id if jobs else None)
         job = get_job(conn, job_id) if job_id else None
         choices = [(_label(each), str(each.id)) for each in jobs]
         done = [(each, _name(each)) for each in jobs if each.result]
         return {
-            self.timer: gr.Timer(active=any(map(is_open, jobs))),
+            self.timer: gr.Timer(active=any(job.is_open for job in jobs)),
             self.said: status_line(""),
             self.chosen: gr.Dropdown(
                 choices, value=str(job.id) if job else None, visible=len(choices) > 1
             ),
-            self.card: _evaluation_card(job),
+            self.card: _evaluation_card(job, list_attempts(conn, job.id) if job else []),
             self.misses: _miss_list(conn, job.result["misses"]) if job and job.result else "",
             self.history: CARDS.history_table(done),
         }
 
 
-def _evaluation_card(job: Job | None) -> str:
-    if job is None:
-        return str(CARDS.evaluation_card(None, "", (), None))
-    legs = job.result["legs"] if job.result else {}
+def _evaluation_card(job: Job | None, attempts: Sequence[JobAttempt]) -> str:
+    legs = job.result["legs"] if job and job.result else {}
     curves = {name: legs[leg]["recall_curve"] for leg, name in words.LEGS.items() if leg in legs}
     plot = recall_plot(curves) if curves else None
-    return str(CARDS.evaluation_card(job, f"Evaluation with {_name(job)}", (), plot))
+    title = f"Evaluation with {_name(job)}" if job else ""
+    return str(CARDS.evaluation_card(job, title, attempts, plot))
 
 
 def _miss_list(conn: Connection[Any], misses: Sequence[dict[str, Any]]) -> str:

@@ -2,7 +2,15 @@
 
 from __future__ import annotations
 
-from core.types import CorrectionStatus, DeploymentKind, Reason, RunState, Verdict
+from core.types import (
+    CorrectionStatus,
+    Deployment,
+    DeploymentKind,
+    DeploymentState,
+    Reason,
+    RunState,
+    Verdict,
+)
 
 VERDICTS: dict[Verdict, str] = {
     Verdict.ANSWER_FINE: "The answer is fine",
@@ -102,6 +110,16 @@ DEPLOYMENT_KINDS: dict[DeploymentKind, str] = {
     DeploymentKind.PROMOTE: "Went live",
     DeploymentKind.ROLLBACK: "Rolled back to",
 }
+
+
+def deployment_label(deployment: Deployment) -> str:
+    """Return what became of a deployment, to stand before the name of its model."""
+    if deployment.state is DeploymentState.PENDING:
+        return "Waits for the model server:"
+    if deployment.ready_at is None:
+        is_failed = deployment.state is DeploymentState.FAILED
+        return "Did not go live:" if is_failed else "Overtaken by another:"
+    return DEPLOYMENT_KINDS[deployment.kind]
 
 
 def model_name(adapter: str | None) -> str:

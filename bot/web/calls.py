@@ -219,9 +219,9 @@ def _thumb(value: Any) -> dict[str, Any]:
 
 
 def _choice(value: Any) -> dict[str, Any]:
-    """What was chosen from a list, which suggested question, or which article's title."""
-    if set(value) == {"article"}:
-        return {"article": _text(value["article"])}
+    """What was chosen from a list, which suggested question, or whose button in a card."""
+    if set(value) in ({"article"}, {"job"}):
+        return {name: _text(of) for name, of in value.items()}
     chosen = value["value"]
     if isinstance(chosen, dict):
         chosen = {"text": _text(chosen["text"])}

@@ -1,19 +1,26 @@
-"""SQL of trained adapters, their gate reports, and the log that says which one is live."""
+"""SQL of trained adapters and their gate reports."""
 
 from __future__ import annotations
 
+from dataclasses import dataclass
 from typing import Any
 from uuid import UUID
 
 from psycopg import Connection
-from psycopg.rows import class_row, dict_row
+from psycopg.rows import class_row
 from psycopg.types.json import Jsonb
 
 from core.errors import NotFound
-from core.types import Adapter, Deployment, DeploymentKind, GateReport
+from core.types import Adapter, GateReport
 
-# In pg_advisory_xact_lock: one switch, rollback or reconcile at a time.
-DEPLOYMENT_LOCK = 0x52_41_54_43
+
+@dataclass(frozen=True, slots=True)
+class Comparison:
+    """How an adapter stood the gate against `baseline` (None: the base model)."""
+
+    baseline: str | None
+    passed: bool
+    reasons: list[str]
 
 
 def next_adapter_name(conn: Connection[Any]) -> tuple[int, str]:
@@ -38,6 +45,7 @@ def insert_adapter(
     sha256: str,
     base_model: str,
     rank: int,
+    base_sha256: str | None = None,
 ) -> Adapter:
     """
     Store a registered adapter and return it. The caller owns the transaction.
@@ -45,11 +53,13 @@ def insert_adapter(
     With it is stored the dataset that its run has at this moment: a later attempt has another.
     """
     sql = """
-        INSERT INTO adapters (name, version, run_id, dataset_id, path, sha256, base_model, rank)
+        INSERT INTO adapters (name, version, run_id, dataset_id, path, sha256, base_model,
+                              base_sha256, rank)
         VALUES (%(name)s, %(version)s, %(run_id)s,
                 (SELECT dataset_id FROM training_runs WHERE id = %(run_id)s),
-                %(path)s, %(sha256)s, %(base_model)s, %(rank)s)
-        RETURNING id, name, version, run_id, path, sha256, base_model, rank, created_at
+                %(path)s, %(sha256)s, %(base_model)s, %(base_sha256)s, %(rank)s)
+        RETURNING id, name, version, run_id, path, sha256, base_model, rank, created_at,
+                  base_sha256
     """
     params = {
         "name": name,
@@ -58,6 +68,7 @@ def insert_adapter(
         "path": path,
         "sha256": sha256,
         "base_model": base_model,
+        "base_sha256": base_sha256,
         "rank": rank,
     }
     with conn.cursor(row_factory=class_row(Adapter)) as cur:
@@ -74,7 +85,7 @@ def get_adapter(conn: Connection[Any], name: str) -> Adapter:
         NotFound: No adapter has this name.
     """
     sql = """
-        SELECT id, name, version, run_id, path, sha256, base_model, rank, created_at
+        SELECT id, name, version, run_id, path, sha256, base_model, rank, created_at, base_sha256
         FROM adapters WHERE name = %s
     """
     with conn.cursor(row_factory=class_row(Adapter)) as cur:
@@ -87,7 +98,7 @@ def get_adapter(conn: Connection[Any], name: str) -> Adapter:
 def list_adapters(conn: Connection[Any], limit: int = 100) -> list[Adapter]:
     """Return the adapters, newest first."""
     sql = """
-        SELECT id, name, version, run_id, path, sha256, base_model, rank, created_at
+        SELECT id, name, version, run_id, path, sha256, base_model, rank, created_at, base_sha256
         FROM adapters ORDER BY version DESC LIMIT %s
     """
     with conn.cursor(row_factory=class_row(Adapter)) as cur:
@@ -136,56 +147,11 @@ def gate_report_of(conn: Connection[Any], run_id: UUID) -> GateReport | None:
         return cur.execute(sql, [run_id]).fetchone()
 
 
-def lock_deployments(conn: Connection[Any]) -> None:
-    """Wait until no other transaction is switching adapters, and hold that place to its end."""
-    conn.execute("SELECT pg_advisory_xact_lock(%s)", [DEPLOYMENT_LOCK])
-
-
-def deploy(
-    conn: Connection[Any], adapter: str | None, kind: DeploymentKind, actor: str, reason: str
-) -> Deployment:
-    """Append the row that makes `adapter` live (None: the base model) and return it."""
+def comparison_of(conn: Connection[Any], adapter: str) -> Comparison | None:
+    """Return what the gate last found of this adapter, None if it has not come to the gate."""
     sql = """
-        INSERT INTO deployments (adapter, kind, actor, reason)
-        VALUES (%(adapter)s, %(kind)s, %(actor)s, %(reason)s)
-        RETURNING id, adapter AS adapter_name, kind, actor, reason, created_at
+        SELECT baseline, passed, reasons FROM gate_reports
+        WHERE adapter = %s ORDER BY created_at DESC, id DESC LIMIT 1
     """
-    params = {"adapter": adapter, "kind": kind.value, "actor": actor, "reason": reason}
-    with conn.cursor(row_factory=dict_row) as cur:
-        row = cur.execute(sql, params).fetchone()
-    assert row is not None  # RETURNING on an insert always yields one row
-    return Deployment(**{**row, "kind": kind})
-
-
-def list_deployments(conn: Connection[Any], limit: int = 50) -> list[Deployment]:
-    """Return the deployment log, newest first."""
-    sql = """
-        SELECT id, adapter AS adapter_name, kind, actor, reason, created_at
-        FROM deployments ORDER BY id DESC LIMIT %s
-    """
-    with conn.cursor(row_factory=dict_row) as cur:
-        rows = cur.execute(sql, [limit]).fetchall()
-    return [Deployment(**{**row, "kind": DeploymentKind(row["kind"])}) for row in rows]
-
-
-def live_adapter(conn: Connection[Any]) -> str | None:
-    """Return the live adapter's name, None when the base model answers."""
-    row = conn.execute("SELECT adapter FROM deployments ORDER BY id DESC LIMIT 1").fetchone()
-    return None if row is None else row[0]
-
-
-def previous_live(conn: Connection[Any]) -> str | None:
-    """
-    Return what was live before the live one came, None when that was the base model.
-
-    Adapters that learned from an ejected rater are passed over: nobody goes back to those.
-    """
-    sql = """
-        WITH live AS (SELECT adapter FROM deployments ORDER BY id DESC LIMIT 1)
-        SELECT adapter FROM deployments
-        WHERE adapter IS DISTINCT FROM (SELECT adapter FROM live)
-          AND (adapter IS NULL OR adapter NOT IN (SELECT adapter FROM tainted_adapters))
-        ORDER BY id DESC LIMIT 1
-    """
-    row = conn.execute(sql).fetchone()
-    return None if row is None else row[0]
+    with conn.cursor(row_factory=class_row(Comparison)) as cur:
+        return cur.execute(sql, [adapter]).fetchone()

@@ -38,27 +38,6 @@ def tainted_adapters(conn: Connection[Any]) -> set[str]:
     return {row[0] for row in conn.execute("SELECT adapter FROM tainted_adapters")}
 
 
-def clean_adapters_newest_live_first(conn: Connection[Any]) -> list[str]:
-    """
-    Return the adapters that were ever live and learned from nobody ejected.
-
-    Left out is what was rolled back from when it was last live: somebody did not want it.
-    """
-    sql = """
-        WITH log AS (
-            SELECT id, adapter, lead(kind) OVER (ORDER BY id) AS ended_by FROM deployments
-        ), last_time AS (
-            SELECT DISTINCT ON (adapter) id, adapter, ended_by FROM log
-            WHERE adapter IS NOT NULL ORDER BY adapter, id DESC
-        )
-        SELECT adapter FROM last_time
-        WHERE ended_by IS DISTINCT FROM 'rollback'
-          AND adapter NOT IN (SELECT adapter FROM tainted_adapters)
-        ORDER BY id DESC
-    """
-    return [row[0] for row in conn.execute(sql)]
-
-
 def has_unanswered_ejection(conn: Connection[Any]) -> bool:
     """Return whether somebody was ejected and no run without them was requested yet."""
     sql = "SELECT EXISTS (SELECT FROM ejections WHERE run_id IS NULL)"

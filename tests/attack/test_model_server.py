@@ -15,6 +15,7 @@ from core.errors import InvalidInput
 from core.vllm import VllmClient, open_http, split_url
 from stack.leftovers import find_leftovers
 from tests.builders import make_messages
+from tests.deployed import promote
 from training import deploy, registry
 from training.adapter_weights import WEIGHTS_FILE
 
@@ -86,18 +87,18 @@ def test_weights_under_a_live_name_from_elsewhere_are_put_right(
     """A name proves nothing; path and hash do."""
     with database.connect() as conn:
         name = registry.register(conn, stack_settings, make_adapter("ours", 1, size=0.3), None).name
-    deploy.promote(database, stack_settings, name, actor="test")
+    promote(database, stack_settings, name)
     right = answer(vllm, name)
     foreign = make_adapter("foreign", 2, size=0.3)
     vllm.unload_adapter(name)
     vllm.load_adapter(name, str(foreign))
     assert right != answer(vllm, name)
 
-    changes = deploy.reconcile(database, stack_settings)
+    changes = deploy.bring(database, stack_settings)
 
     assert [f"unloaded a foreign {name}, which came from {foreign}", f"loaded {name}"] == changes
     assert right == answer(vllm, name)
-    assert [] == deploy.reconcile(database, stack_settings)
+    assert [] == deploy.bring(database, stack_settings)
 
 
 def test_files_changed_under_a_live_adapter_are_not_served(
@@ -109,12 +110,12 @@ def test_files_changed_under_a_live_adapter_are_not_served(
         with database.connect() as conn:
             folder = make_adapter(f"a{seed}", seed)
             names.append(registry.register(conn, stack_settings, folder, None).name)
-        deploy.promote(database, stack_settings, names[-1], actor="test")
+        promote(database, stack_settings, names[-1])
     weights = stack_settings.adapters / names[1] / WEIGHTS_FILE
     weights.chmod(0o644)
     weights.write_bytes(weights.read_bytes()[:-4] + b"\0\0\0\1")
 
-    changes = deploy.reconcile(database, stack_settings)
+    changes = deploy.bring(database, stack_settings)
 
     assert names[1] not in vllm.adapters()
     assert any("changed since it was registered" in line for line in changes)

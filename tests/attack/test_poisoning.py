@@ -19,6 +19,7 @@ from bot.desk.words import model_name
 from core import feedback, learning
 from core.attempts import Outcome
 from core.audit import Action, list_entries
+from core.base_model import read_base_model
 from core.company import GoldenQuestion
 from core.errors import NotFound
 from core.jobs import end_attempt
@@ -29,10 +30,11 @@ from examples.admin import Rated, review
 from tests.adapters import write_adapter
 from tests.builders import ADMIN, make_turn
 from tests.worker import hold, retrain
-from training import deploy, pipeline, registry, schedule
+from training import pipeline, registry, schedule
 from training.dataset import freeze
 from training.eject import eject
 from training.examples import ExampleCount, count_examples, load_examples
+from training.promotion import NotPromotable, request_promotion
 from training.signals import Caps, load_signals
 
 MALLORY = uuid4()
@@ -230,9 +232,9 @@ def test_what_an_admin_rolled_back_from_does_not_come_back_by_itself(database, s
         learning.deploy(conn, None, DeploymentKind.ROLLBACK, "admin", "it answers rudely")
         give_corrections(conn, 20, author_id=MALLORY, approved=True, start=20)
         make_adapter(conn, settings, tmp_path)
-        offered = learning.clean_adapters_newest_live_first(conn)
+        offered = learning.clean_adapters_newest_live_first(conn, read_base_model(settings.model))
         learning.deploy(conn, unwanted, DeploymentKind.PROMOTE, "admin", "on second thought")
-        again = learning.clean_adapters_newest_live_first(conn)
+        again = learning.clean_adapters_newest_live_first(conn, read_base_model(settings.model))
         learning.deploy(conn, None, DeploymentKind.ROLLBACK, "admin", "")
         make_adapter(conn, settings, tmp_path)
 
@@ -287,10 +289,10 @@ def test_a_tainted_adapter_goes_live_no_more(database, settings, tmp_path):
         tainted = make_adapter(conn, settings, tmp_path)
     eject(database, settings, MALLORY, actor="command")
 
-    with pytest.raises(deploy.Tainted, match="learned from feedback that was ejected"):
-        deploy.promote(database, settings, tainted, actor="admin")
     with database.connect() as conn:
-        assert learning.previous_live(conn) is None
+        with pytest.raises(NotPromotable, match="learned from feedback that was ejected"):
+            request_promotion(conn, settings, tainted, actor="admin", overrule=True)
+        assert learning.previous_live(conn, read_base_model(settings.model)) is None
 
 
 def test_ejecting_twice_changes_nothing_more(database, settings, tmp_path):

@@ -161,11 +161,11 @@ def test_the_desk_shows_every_attempt_when_there_was_more_than_one(database, set
     claim(database, settings, "retrain")
     second, attempts = ended_run(database, run_id)
 
-    shown = CARDS.run_card(second, None, attempts)
+    shown = CARDS.run_card(second, job, None, attempts)
 
     assert "vLLM &lt;away&gt;" in shown
     assert "Broke off; tried again" in shown
-    assert "Broke off" not in CARDS.run_card(second, None, attempts[1:])
+    assert "Broke off" not in CARDS.run_card(second, job, None, attempts[1:])
 
 
 def test_judged_questions_are_split_at_line_feeds_only(tmp_path):

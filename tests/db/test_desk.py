@@ -73,6 +73,56 @@ def test_what_follows_an_addresss_question_mark_is_not_logged(desk, database):
     assert [address] == job.request["sources"]
 
 
+def click_cancel(desk, name, job_id, *inputs):
+    """Call a page's handler of Cancel buttons as the admin, with what a click sends."""
+    event = gr.EventData(None, {"job": job_id})
+    return handler_of(desk, name)(*inputs, event, make_request(Role.ADMIN))
+
+
+@pytest.mark.parametrize(
+    ("name", "kind", "inputs"),
+    [
+        ("cancel_ingest", "ingest", ()),
+        ("cancel_evaluation", "evaluate", ()),
+        ("cancel_run", "retrain", (LearningView(),)),
+    ],
+)
+def test_a_job_is_cancelled_by_who_may_ask_for_it(desk, database, name, kind, inputs):
+    """Six hours of a crawl that nobody wants any more end at a click; the log says whose."""
+    with database.connect() as conn:
+        ingest = request_job(conn, "ingest", {"sources": []})
+        evaluation = request_job(conn, "evaluate", {"queries": "turns"})
+        jobs = {"ingest": ingest.id, "evaluate": evaluation.id}
+        jobs["retrain"] = request_run(conn, "button").id
+
+    click_cancel(desk, name, str(jobs[kind]), *inputs)
+
+    with database.connect() as conn:
+        states = {job.kind: job.state.value for job in list_jobs(conn)}
+        [entry] = list_entries(conn)
+    assert dict.fromkeys(jobs, "queued") | {kind: "cancelled"} == states
+    assert ("admin", str(jobs[kind])) == (entry.actor, entry.subject)
+
+
+@pytest.mark.parametrize("job_id", [None, "x", 7, ["y"], "00000000-0000-0000-0000-000000000007"])
+def test_a_job_that_is_none_is_said_in_a_line(desk, job_id):
+    """A click is what a client says it is."""
+    with pytest.warns(UserWarning, match="Click the Cancel button|No job"):
+        click_cancel(desk, "cancel_evaluation", job_id)
+
+
+def test_a_pages_button_cancels_no_other_pages_job(desk, database):
+    """Who may evaluate the search may not stop a training."""
+    with database.connect() as conn:
+        run = request_run(conn, "button")
+
+    with pytest.warns(UserWarning, match="No evaluate job"):
+        click_cancel(desk, "cancel_evaluation", str(run.id))
+
+    with database.connect() as conn:
+        assert "queued" == list_jobs(conn)[0].state
+
+
 async def call(handler, request):
     """Call a handler as Gradio would, with the emptiest values, up to its first update."""
     event = gr.EventData(None, {"index": 0, "value": "", "liked": True})

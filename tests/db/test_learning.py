@@ -7,6 +7,7 @@ import pytest
 
 from core import conversations, feedback, learning
 from core.attempts import Outcome
+from core.base_model import BaseModel
 from core.errors import NotFound, TurnNotFound
 from core.jobs import end_attempt, list_jobs, report_progress
 from core.types import (
@@ -26,6 +27,8 @@ from training.objectives import DPO
 from training.signals import Caps, WhyNot, load_signals, load_signals_of
 
 CAPS = Caps(per_rater=50, per_address=200)
+
+BASE = BaseModel("base")
 
 
 def queued(conn):
@@ -157,11 +160,11 @@ def test_adapter_names_are_never_given_out_twice(database):
 def test_the_newest_row_is_live_and_the_log_keeps_all(conn):
     """A rollback is one more row."""
     a, b = registered(conn).name, registered(conn).name
-    assert (None, None) == (learning.live_adapter(conn), learning.previous_live(conn))
+    assert (None, None) == (learning.live_adapter(conn), learning.previous_live(conn, BASE))
     for name, kind in ((a, "promote"), (b, "promote"), (a, "rollback")):
         learning.deploy(conn, name, DeploymentKind(kind), "test", "")
 
-    assert (a, b) == (learning.live_adapter(conn), learning.previous_live(conn))
+    assert (a, b) == (learning.live_adapter(conn), learning.previous_live(conn, BASE))
     assert [a, b, a] == [row.adapter_name for row in learning.list_deployments(conn)]
 
 
@@ -169,7 +172,7 @@ def test_before_the_first_adapter_the_base_model_was_live(conn):
     """Rolling back the first promotion leads to the base model."""
     learning.deploy(conn, registered(conn).name, DeploymentKind.PROMOTE, "test", "")
 
-    assert learning.previous_live(conn) is None
+    assert learning.previous_live(conn, BASE) is None
 
 
 def test_a_candidate_is_on_trial_until_its_run_ends(conn):

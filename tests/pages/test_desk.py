@@ -7,6 +7,7 @@ import pytest
 from playwright.sync_api import expect
 
 from core.attempts import Outcome
+from core.errors import Cancelled
 from core.feedback import add_correction, corrections_of, record_rating
 from core.jobs import end_attempt, report_progress
 from core.learning import (
@@ -20,6 +21,7 @@ from core.learning import (
     record_step,
     request_run,
 )
+from core.settings import Settings
 from core.types import (
     CorrectionStatus,
     DeploymentKind,
@@ -257,6 +259,37 @@ def test_train_now_queues_one_run_and_shows_it_live(desk, database):
     expect(page.locator("#desk-margin")).to_contain_text("Margin")
 
 
+def test_a_waiting_run_is_cancelled_at_a_click(desk, database):
+    """Pressed by mistake, it must not cost hours."""
+    page = desk("Learning")
+    page.get_by_role("button", name="Train now").click()
+
+    page.get_by_role("button", name="Cancel this run").click()
+
+    expect(page.locator("#desk-run-card")).to_contain_text("Cancelled", timeout=10_000)
+    expect(page.get_by_role("button", name="Cancel this run")).to_be_hidden()
+    [run] = read(database, list_runs)
+    assert RunState.CANCELLED == run.state
+
+
+def test_a_run_at_work_hears_that_it_is_cancelled(desk, database):
+    """The page says who asked; the worker ends it at its next report."""
+    with database.connect() as conn:
+        request_run(conn, "beat")
+        job = hold(conn)
+    page = desk("Learning")
+
+    page.get_by_role("button", name="Cancel this run").click()
+
+    card = page.locator("#desk-run-card")
+    expect(card).to_contain_text("Cancelled by admin; it ends within seconds.", timeout=10_000)
+    with database.connect() as conn, pytest.raises(Cancelled, match="cancelled by admin"):
+        report_progress(conn, job, 60)
+    with database.connect() as conn:
+        end_attempt(conn, job, Outcome.CANCELLED, reason="cancelled by admin")
+    expect(card.locator("h3")).to_contain_text("Cancelled", timeout=10_000)
+
+
 def make_rejected_adapter(database):
     """A run whose adapter the gate rejected."""
     with database.connect() as conn:
@@ -270,7 +303,7 @@ def make_rejected_adapter(database):
             run_id=run.id,
             path=f"/nowhere/{name}",
             sha256="0" * 64,
-            base_model="model",
+            base_model=Settings(_env_file=None).model,
             rank=8,
         )
         report = GateReport(passed=False, reasons=["lost 2 of 60 facts"], figures={})

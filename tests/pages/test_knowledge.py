@@ -164,6 +164,30 @@ def test_the_folder_is_brought_in_again_by_one_click(desk, shop, company):
     (company / "articles" / "new.md").unlink()
 
 
+def test_an_ingest_is_cancelled_at_a_click(desk, shop):
+    """A site that turns out to be huge is left alone again."""
+    page = desk("Knowledge")
+    page.get_by_role("button", name="Bring articles in").click()
+    page.get_by_role("button", name="Bring in the articles folder again").click()
+
+    page.get_by_role("button", name="Cancel this ingest").click()
+
+    expect(page.locator("#desk-ingest h3")).to_contain_text("Cancelled")
+    expect(page.get_by_role("button", name="Cancel this ingest")).to_be_hidden()
+    assert carry_out(*shop) is None
+
+
+def test_an_evaluation_is_cancelled_at_a_click(desk, shop):
+    """The wrong settings were typed; one need not wait for what nobody wants to know."""
+    page = desk("Search quality")
+    page.get_by_role("button", name="Evaluate").click()
+
+    page.get_by_role("button", name="Cancel this evaluation").click()
+
+    expect(page.locator("#desk-evaluation-card h3")).to_contain_text("Cancelled")
+    assert carry_out(*shop, "evaluate") is None
+
+
 def test_a_site_needs_its_whole_address(desk, shop):
     """A slip is told at once, not by a job that fails later."""
     page = desk("Knowledge")

@@ -188,7 +188,7 @@ def put_live(database, vllm, folder, *, load=True):
             run_id=None,
             path=str(folder),
             sha256="0" * 64,
-            base_model="base",
+            base_model=Settings(_env_file=None).model,
             rank=8,
         )
         deploy(conn, name, DeploymentKind.PROMOTE, "test", "")

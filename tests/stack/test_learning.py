@@ -20,6 +20,7 @@ from core.errors import AdapterError
 from core.settings import ROOT
 from core.types import DeploymentKind, RunState, TurnStatus
 from tests.builders import ADMIN, make_messages, make_turn
+from tests.deployed import promote, rollback
 from tests.worker import retrain
 from training import child, deploy, registry
 from training.objectives import DPO
@@ -69,7 +70,7 @@ def deployed(database, settings, vllm, make_adapter, n, size=0.02):
     names = []
     for seed in range(n):
         names.append(register(database, settings, make_adapter(f"a{seed}", seed, size=size)))
-        deploy.promote(database, settings, names[-1], actor="test")
+        promote(database, settings, names[-1])
     return names
 
 
@@ -152,9 +153,9 @@ def test_a_rollback_takes_less_than_a_second_and_can_be_undone(
     """The person on call needs one command, and may be wrong once."""
     a, b = deployed(database, stack_settings, vllm, make_adapter, 2)
     start = time.monotonic()
-    back = deploy.rollback(database, stack_settings, actor="test")
+    back = rollback(database, stack_settings)
     seconds = time.monotonic() - start
-    again = deploy.rollback(database, stack_settings, actor="test")
+    again = rollback(database, stack_settings)
 
     assert (a, DeploymentKind.ROLLBACK, b) == (back.adapter_name, back.kind, again.adapter_name)
     assert seconds < 1.0
@@ -165,14 +166,14 @@ def test_an_adapter_that_is_writing_an_answer_is_not_unloaded(
 ):
     """Its customer would see the answer break off."""
     first = register(database, stack_settings, make_adapter("first"))
-    deploy.promote(database, stack_settings, first, actor="test")
+    promote(database, stack_settings, first)
     with database.connect() as conn:
         turn = make_turn(conn, adapter=first, status=TurnStatus.STREAMING)
     deployed(database, stack_settings, vllm, make_adapter, 2)
     while_writing = vllm.adapters()
     with database.connect() as conn:
         conn.execute("UPDATE turns SET status = 'complete' WHERE id = %s", [turn.id])
-    changes = deploy.reconcile(database, stack_settings)
+    changes = deploy.bring(database, stack_settings)
 
     assert first in while_writing
     assert [f"unloaded {first}"] == changes
@@ -185,11 +186,11 @@ def test_reconcile_loads_what_vllm_forgot(database, stack_settings, vllm, make_a
     for name in names:
         vllm.unload_adapter(name)
 
-    changes = deploy.reconcile(database, stack_settings)
+    changes = deploy.bring(database, stack_settings)
 
     assert [f"loaded {name}" for name in names] == changes
     assert before == said(vllm, names[1])
-    assert [] == deploy.reconcile(database, stack_settings)
+    assert [] == deploy.bring(database, stack_settings)
 
 
 def test_an_adapter_changed_on_disk_is_not_loaded(database, stack_settings, vllm, make_adapter):
@@ -200,7 +201,7 @@ def test_an_adapter_changed_on_disk_is_not_loaded(database, stack_settings, vllm
     weights.write_bytes(weights.read_bytes()[:-4] + b"\0\0\0\1")
 
     with pytest.raises(AdapterError, match="changed since it was registered"):
-        deploy.promote(database, stack_settings, name, actor="test")
+        promote(database, stack_settings, name)
 
     with database.connect() as conn:
         assert learning.live_adapter(conn) is None

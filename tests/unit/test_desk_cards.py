@@ -26,10 +26,12 @@ from core.types import (
     CorrectionStatus,
     Deployment,
     DeploymentKind,
+    DeploymentState,
     Feedback,
     GateReport,
     Rating,
     RunState,
+    Serving,
     TrainingRun,
     Turn,
     TurnStatus,
@@ -86,11 +88,13 @@ names = (
 figures = dict.fromkeys(names, 1) | {"golden_problems": [HOSTILE]}
 report = GateReport(False, [HOSTILE], figures)
 adapter = Adapter(ID, HOSTILE, 1, ID, HOSTILE, HOSTILE, HOSTILE, 8, NOW)
-deployment = Deployment(1, HOSTILE, DeploymentKind.PROMOTE, HOSTILE, HOSTILE, NOW)
+deployment = Deployment(
+    1, HOSTILE, DeploymentKind.PROMOTE, HOSTILE, HOSTILE, NOW, DeploymentState.FAILED, 1.0, True,
+    HOSTILE, HOSTILE, HOSTILE, False, HOSTILE, None,
+)  # fmt: skip
 overview = LearningOverview(
+    Serving(HOSTILE, HOSTILE, HOSTILE, NOW),
     HOSTILE,
-    HOSTILE,
-    NOW,
     ExampleCount(1, 1),
     [run],
     [adapter],
@@ -110,8 +114,7 @@ result = {
 }  # fmt: skip
 job = Job(
     ID, "ingest", None, {}, JobState.RUNNING, True, "", {}, {"path": HOSTILE}, result, HOSTILE, 1,
-    1,
-    NOW, NOW, HOSTILE, NOW, NOW, None,
+    1, NOW, NOW, HOSTILE, NOW, NOW, None,
 )  # fmt: skip
 miss = {"question": HOSTILE, "previous": HOSTILE, "rank": 2, "wanted": [HOSTILE], "found": ["a"]}
 OPTIONS = SearchOptions.of(Settings(_env_file=None))
@@ -127,22 +130,26 @@ CALLS = {
         "status": (HOSTILE,),
         "written": (HOSTILE,),
     },
-    "jobs": {"attempt_table": (attempts,), "job_head": (job, HOSTILE)},
+    "jobs": {
+        "attempt_table": (attempts,),
+        "cancel_button": (job, HOSTILE),
+        "job_head": (job, HOSTILE),
+    },
     "knowledge": {
         "article_card": (article, [chunk]),
         "article_line": (articles,),
         "article_table": (articles, HOSTILE),
-        "ingest_card": (job, HOSTILE, attempts),
+        "ingest_cards": ([(job, HOSTILE, attempts)],),
         "removal_question": (article,),
         "tried_card": (HOSTILE, Found([passage], [None], False, HOSTILE), OPTIONS),
     },
     "learning": {
         "adapter_table": (overview,),
-        "deployment_question": (HOSTILE, HOSTILE, report),
+        "deployment_question": (HOSTILE, HOSTILE, [HOSTILE]),
         "deployment_table": ([deployment],),
         "gate_card": (report,),
         "live_card": (overview,),
-        "run_card": (run, report, attempts),
+        "run_card": (run, job, report, attempts),
     },
     "quality": {
         "evaluation_card": (job, HOSTILE, attempts, plot),

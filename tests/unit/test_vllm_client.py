@@ -28,7 +28,6 @@ def test_adapters_are_the_models_with_a_parent():
     client = client_of(lambda _: httpx.Response(200, json={"data": models}))
 
     assert {"support-v0001"} == client.adapters()
-    assert "base" == client.base_name()
 
 
 def test_a_server_that_is_away_is_said_in_one_line():
