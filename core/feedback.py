@@ -12,7 +12,7 @@ import psycopg
 from psycopg import Connection
 from psycopg.rows import kwargs_row
 
-from core.conversations import turn_from_row, turn_passages
+from core.conversations import passages_of_turns, turn_from_row
 from core.errors import InvalidInput, NotFound, TurnNotFound
 from core.types import (
     Correction,
@@ -216,12 +216,13 @@ def disliked_turns(
     with conn.cursor(row_factory=kwargs_row(_reviewed_turn)) as cur:
         found = cur.execute(sql, params).fetchall()
     turn_ids = [turn.id for turn, _, _ in found]
+    passages = passages_of_turns(conn, turn_ids)
     thumbs = thumbs_by_turn(conn, turn_ids)
     corrections = corrections_by_turn(conn, turn_ids)
     return [
         ReviewItem(
             turn=turn,
-            passages=turn_passages(conn, turn.id),
+            passages=passages.get(turn.id, []),
             dislikes=[thumb for thumb in thumbs[turn.id] if thumb.rating is Rating.DOWN],
             corrections=corrections[turn.id],
             verdict=verdict,

@@ -144,8 +144,14 @@ class AnswerStreams:
                 is_due = drawing is not None and drawing.add(event.text)
                 return {layout.chatbot: drawing.messages()} if drawing and is_due else None
             case Finished():
+                # What stood before is not loaded again, only the thumbs given meanwhile.
+                drawing = open_answer.drawing
+                before = drawing.started.before if drawing else []
                 return await asyncio.to_thread(
-                    layout.show_stored, asked.owner_id, event.turn.conversation_id
+                    layout.show_turns,
+                    asked.owner_id,
+                    event.turn.conversation_id,
+                    [*before, event.turn],
                 )
 
     async def _stop_unheard(self, open_answer: OpenAnswer, asked: WindowQuestion) -> None:
