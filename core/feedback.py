@@ -217,8 +217,7 @@ def disliked_turns(
         found = cur.execute(sql, params).fetchall()
     turn_ids = [turn.id for turn, _, _ in found]
     passages = passages_of_turns(conn, turn_ids)
-    thumbs = thumbs_by_turn(conn, turn_ids)
-    corrections = corrections_by_turn(conn, turn_ids)
+    thumbs, corrections = thumbs_by_turn(conn, turn_ids), corrections_by_turn(conn, turn_ids)
     return [
         ReviewItem(
             turn=turn,
