@@ -14,11 +14,12 @@ test: setup              ## all tests, on the real parts and in a real browser
 	@./setup.sh browser
 	@python -m pytest
 
-lint: setup              ## style, types, and who may import whom
+lint: setup              ## style, types, who may import whom, and generated docs
 	ruff check .
 	ruff format --check .
-	mypy $(ROOMS)
+	mypy $(ROOMS) docs/tables.py
 	lint-imports
+	cog --check -I . README.md docs/architecture.md
 
 demo: setup              ## 300 simulated ratings: the loop turns once
 	@ratchet up --detach

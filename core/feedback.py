@@ -4,7 +4,6 @@ from __future__ import annotations
 
 from collections import defaultdict
 from collections.abc import Iterable, Sequence
-from dataclasses import dataclass
 from typing import Any, TypeVar
 from uuid import UUID
 
@@ -12,32 +11,17 @@ import psycopg
 from psycopg import Connection
 from psycopg.rows import kwargs_row
 
-from core.conversations import passages_of_turns, turn_from_row
 from core.errors import InvalidInput, NotFound, TurnNotFound
 from core.types import (
     Correction,
     CorrectionStatus,
     Feedback,
-    Passage,
     Rating,
     Review,
-    Turn,
     Verdict,
 )
 
 Said = TypeVar("Said", Correction, Feedback, Review)
-
-
-@dataclass(frozen=True, slots=True)
-class ReviewItem:
-    """One disliked answer with all an admin needs to judge it."""
-
-    turn: Turn
-    passages: list[Passage]  # as the model saw them
-    dislikes: list[Feedback]  # each rater's newest thumb where it points down
-    corrections: list[Correction]  # newest first
-    verdict: Verdict | None  # of the newest review
-    note: str
 
 
 def record_rating(
@@ -196,39 +180,21 @@ def record_review(
         raise TurnNotFound(f"no turn {turn_id}") from exc
 
 
-def disliked_turns(
-    conn: Connection[Any], *, limit: int, offset: int, include_reviewed: bool = False
-) -> list[ReviewItem]:
-    """Return answers somebody dislikes now, the latest dislike first; deleted talks left out."""
+def disliked_turns(conn: Connection[Any]) -> dict[UUID, bool]:
+    """
+    Return the answers that somebody dislikes now, and whether each was reviewed.
+
+    The latest dislike comes first; deleted conversations are left out.
+    """
     sql = """
-        SELECT t.*, r.verdict, r.note
+        SELECT d.turn_id, EXISTS (SELECT FROM reviews r WHERE r.turn_id = d.turn_id)
         FROM (SELECT turn_id, max(rated_at) AS disliked_at FROM current_feedback
               WHERE rating = 'down' GROUP BY turn_id) d
         JOIN turns t ON t.id = d.turn_id
         JOIN conversations c ON c.id = t.conversation_id AND c.deleted_at IS NULL
-        LEFT JOIN LATERAL (SELECT verdict, note FROM reviews WHERE turn_id = t.id
-                           ORDER BY created_at DESC, id DESC LIMIT 1) r ON true
-        WHERE %(include_reviewed)s OR r.verdict IS NULL
-        ORDER BY d.disliked_at DESC, t.id
-        LIMIT %(limit)s OFFSET %(offset)s
+        ORDER BY d.disliked_at DESC, d.turn_id
     """
-    params = {"include_reviewed": include_reviewed, "limit": limit, "offset": offset}
-    with conn.cursor(row_factory=kwargs_row(_reviewed_turn)) as cur:
-        found = cur.execute(sql, params).fetchall()
-    turn_ids = [turn.id for turn, _, _ in found]
-    passages = passages_of_turns(conn, turn_ids)
-    thumbs, corrections = thumbs_by_turn(conn, turn_ids), corrections_by_turn(conn, turn_ids)
-    return [
-        ReviewItem(
-            turn=turn,
-            passages=passages.get(turn.id, []),
-            dislikes=[thumb for thumb in thumbs[turn.id] if thumb.rating is Rating.DOWN],
-            corrections=corrections[turn.id],
-            verdict=verdict,
-            note=note,
-        )
-        for turn, verdict, note in found
-    ]
+    return dict(conn.execute(sql).fetchall())
 
 
 def count_ratings(conn: Connection[Any]) -> dict[Rating, int]:
@@ -236,19 +202,6 @@ def count_ratings(conn: Connection[Any]) -> dict[Rating, int]:
     sql = "SELECT rating, count(*) FROM current_feedback GROUP BY rating"
     found = dict(conn.execute(sql).fetchall())
     return {rating: found.get(rating.value, 0) for rating in (Rating.UP, Rating.DOWN)}
-
-
-def thumbs_by_turn(
-    conn: Connection[Any], turn_ids: Sequence[UUID]
-) -> defaultdict[UUID, list[Feedback]]:
-    """Return each rater's newest thumb unless it was taken back, newest first."""
-    sql = """
-        SELECT id, turn_id, rater_id, rating, reasons, comment, rated_at
-        FROM current_feedback WHERE turn_id = ANY(%s)
-        ORDER BY rated_at DESC, id DESC
-    """
-    with conn.cursor(row_factory=kwargs_row(_feedback)) as cur:
-        return _by_turn(cur.execute(sql, (list(turn_ids),)))
 
 
 def corrections_by_turn(
@@ -292,9 +245,3 @@ def _correction(**columns: Any) -> Correction:
 
 def _review(**columns: Any) -> Review:
     return Review(**{**columns, "verdict": Verdict(columns["verdict"])})
-
-
-def _reviewed_turn(
-    *, verdict: str | None, note: str | None, **columns: Any
-) -> tuple[Turn, Verdict | None, str]:
-    return turn_from_row(**columns), Verdict(verdict) if verdict else None, note or ""

@@ -5,6 +5,7 @@ from __future__ import annotations
 import ast
 from pathlib import Path
 
+import typer.core
 import typer.main
 
 from cli import app
@@ -39,7 +40,7 @@ def tree() -> str:
 def commands() -> str:
     """Return the table of commands, each with the first sentence of its help."""
     rows = ["| command | what it does |", "|---|---|"]
-    rows += _command_rows("ratchet", typer.main.get_command(app))
+    rows += _command_rows("ratchet", typer.main.get_group(app))
     return "\n".join(rows) + "\n"
 
 
@@ -70,7 +71,7 @@ def _summary(path: Path) -> str:
 def _command_rows(prefix: str, command: typer.core.TyperGroup) -> list[str]:
     rows = []
     for name, each in sorted(command.commands.items()):
-        if hasattr(each, "commands"):
+        if isinstance(each, typer.core.TyperGroup):
             rows += _command_rows(f"{prefix} {name}", each)
             continue
         given = [param for param in each.params if param.param_type_name == "argument"]
@@ -107,5 +108,8 @@ def _signature(node: ast.FunctionDef | ast.AsyncFunctionDef, *, is_method: bool 
     words += ["*"] if args.kwonlyargs and not args.vararg else []
     words += [each.arg for each in args.kwonlyargs]
     words += [f"**{args.kwarg.arg}"] if args.kwarg else []
+    is_value = any("property" in ast.unparse(each) for each in node.decorator_list)
+    called = node.name if is_value else f"{node.name}({', '.join(words)})"
     returned = f" -> {ast.unparse(node.returns)}" if node.returns else ""
-    return f"{node.name}({', '.join(words)}){returned}".replace("|", "or")
+    # Three brackets in a row would end a block of cog's.
+    return (called + returned).replace("|", "or").replace("]]]", "]] ]")

@@ -15,6 +15,7 @@ from typing import Any
 
 from core.errors import TrainingError
 from core.settings import ROOT, Settings
+from core.types import TrainingStep
 from training.objectives import Objective
 
 SMALL_MACHINE_CORES = 4
@@ -38,6 +39,14 @@ class TrainerKilled(TrainingError):
 
 class Degenerated(TrainingError):
     """The child stopped because the examples taught nothing worth learning."""
+
+
+@dataclass(frozen=True, slots=True)
+class StepReport:
+    """What the child tells of one optimiser step."""
+
+    step: TrainingStep
+    total_steps: int
 
 
 @dataclass(frozen=True, slots=True)
@@ -102,7 +111,7 @@ def training(config: Path) -> Iterator[subprocess.Popen[str]]:
         child.wait()
 
 
-def events(child: subprocess.Popen[str]) -> Iterator[dict[str, Any]]:
+def events(child: subprocess.Popen[str]) -> Iterator[StepReport]:
     """
     Yield what the child reports of each step until it has ended well.
 
@@ -116,7 +125,8 @@ def events(child: subprocess.Popen[str]) -> Iterator[dict[str, Any]]:
     for line in child.stdout:
         event = json.loads(line)
         if "step" in event:
-            yield event
+            total_steps = event.pop("total_steps")
+            yield StepReport(TrainingStep(**event), total_steps)
         error = event.get("error", error)
     code = child.wait()
     if code == 0:

@@ -161,7 +161,6 @@ def _manifest(
         },
         "n_train": len(train),
         "n_heldout": len(heldout),
-        "objectives": sorted({example.objective for example in (*train, *heldout)}),
         "pairs": [
             _entry(example, part)
             for part, members in (("train", train), ("heldout", heldout))
@@ -172,7 +171,7 @@ def _manifest(
 
 def _entry(example: Example, part: str) -> dict[str, Any]:
     """Return an example as the manifest names it: all but its texts, which the rows have."""
-    raters = [str(rater) for rater in example.raters]
+    provenance = example.provenance
     return {
         "id": str(example.id),
         "part": part,
@@ -181,9 +180,9 @@ def _entry(example: Example, part: str) -> dict[str, Any]:
         "turn_id": str(example.turn_id),
         "conversation_id": str(example.conversation_id),
         "provenance": {
-            **asdict(example.provenance),
-            "correction_id": str(example.provenance.correction_id),
-            "raters": raters,
+            **asdict(provenance),
+            "correction_id": str(provenance.correction_id),
+            "raters": [str(rater) for rater in example.raters],
         },
     }
 

@@ -53,6 +53,7 @@ def train_adapter(config: FitConfig, report: Report) -> Path:
 
     objective = find_objective(config.objective)
     recipe = replace(objective.recipe, **config.recipe)
+    objective = replace(objective, recipe=recipe)
     set_seed(recipe.seed)
     rows = _rows(config, objective)
     on_gpu = torch.cuda.is_available()
@@ -72,7 +73,7 @@ def train_adapter(config: FitConfig, report: Report) -> Path:
         arguments=_arguments(recipe, len(rows), config.output, model.config.hidden_size),
         callbacks=[_reporter(objective, report)],
     )
-    trainer = replace(objective, recipe=recipe).make_trainer(material)
+    trainer = objective.make_trainer(material)
     trainer.train()
     return _save(trainer.model, Path(config.output), config.base_model)
 

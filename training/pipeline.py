@@ -5,7 +5,7 @@ from __future__ import annotations
 import shutil
 from collections.abc import Sequence
 from contextlib import closing
-from dataclasses import dataclass
+from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import Any
 from uuid import UUID, uuid4
@@ -19,7 +19,7 @@ from core.errors import ModelUnavailable
 from core.learning.runs import RETRAIN
 from core.settings import Settings
 from core.text import storable_text
-from core.types import Deployment, RunState, TrainingStep
+from core.types import Deployment, RunState
 from core.work import HeldJob
 from training import child, dataset, deploy, promotion, registry
 from training.examples import load_examples
@@ -134,8 +134,8 @@ def _fit(run: Run, frozen: Left) -> Left:
         with child.training(config) as process:
             run.held.lease.on_lost = process.kill
             run.held.check()  # it may have been lost just before
-            for event in child.events(process):
-                _note_step(run, event)
+            for report in child.events(process):
+                _note_step(run, report)
     except child.Degenerated as exc:
         raise Rejected([f"training was stopped: {exc}"]) from exc
     finally:
@@ -148,11 +148,10 @@ def _fit(run: Run, frozen: Left) -> Left:
     return left
 
 
-def _note_step(run: Run, event: dict[str, float]) -> None:
-    step = TrainingStep(int(event["step"]), event["loss"], event["margin"], event["accuracy"])
+def _note_step(run: Run, report: child.StepReport) -> None:
     with run.db.connect() as conn:
-        run.held.report_with(conn, **event)
-        learning.record_step(conn, run.id, step)
+        run.held.report_with(conn, **asdict(report.step), total_steps=report.total_steps)
+        learning.record_step(conn, run.id, report.step)
 
 
 def _gate(run: Run, frozen: Left, fitted: Left) -> Left:

@@ -205,11 +205,12 @@ class ReviewPage:
     def _show(self, entry: QueueEntry, said: str) -> Update:
         """Show an answer, the fields filled with what was decided of it before, if anything."""
         item = entry.item
-        own = [c.body for c in item.corrections if c.by_admin] if item else []
+        review = item.review if item else None
+        own = (correction.body for correction in _corrections(entry) if correction.by_admin)
         return self._with_card(entry, said) | {
-            self.preferred: own[0] if own else "",
-            self.verdict: item.verdict.value if item and item.verdict else None,
-            self.note: item.note if item else "",
+            self.preferred: next(own, ""),
+            self.verdict: review.verdict.value if review else None,
+            self.note: review.note if review else "",
         }
 
     def _with_card(self, entry: QueueEntry, said: str) -> Update:
@@ -230,8 +231,12 @@ class ReviewPage:
 
 def _customers_correction(entry: QueueEntry) -> Correction | None:
     """Return the newest correction that a customer wrote of the answer shown."""
-    corrections = entry.item.corrections if entry.item else []
-    return next((c for c in corrections if not c.by_admin), None)
+    return next((c for c in _corrections(entry) if not c.by_admin), None)
+
+
+def _corrections(entry: QueueEntry) -> list[Correction]:
+    """Return what the answer shown should have said, newest first."""
+    return [signal.said for signal in entry.item.signals.corrections] if entry.item else []
 
 
 def _turn_id(cursor: ReviewCursor) -> UUID:

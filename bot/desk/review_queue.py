@@ -8,8 +8,30 @@ from uuid import UUID
 
 from psycopg import Connection
 
-from core.feedback import ReviewItem, disliked_turns
+from core.conversations import get_turn, turn_passages
+from core.feedback import disliked_turns
+from core.types import Feedback, Passage, Rating, Review, Turn
 from training.signals import AnswerSignals, Caps, load_signals_of
+
+
+@dataclass(frozen=True, slots=True)
+class ReviewItem:
+    """One disliked answer with all that a reviewer needs to judge it."""
+
+    turn: Turn
+    passages: list[Passage]  # as the model saw them
+    signals: AnswerSignals  # what was said of it, what of that counts, and why the rest doesn't
+
+    @property
+    def dislikes(self) -> list[Feedback]:
+        """The thumbs that point down, newest first."""
+        thumbs = (signal.said for signal in self.signals.thumbs)
+        return [thumb for thumb in thumbs if thumb.rating is Rating.DOWN]
+
+    @property
+    def review(self) -> Review | None:
+        """The newest review."""
+        return next((signal.said for signal in self.signals.reviews), None)
 
 
 @dataclass(frozen=True, slots=True)
@@ -17,7 +39,6 @@ class QueueEntry:
     """One step of a reviewer's walk through the queue."""
 
     item: ReviewItem | None  # None: nothing (more) to show
-    signals: AnswerSignals | None  # what of the item counts for learning, and why the rest doesn't
     index: int  # counts from 0
     n_items: int
     n_left: int  # not reviewed yet, whatever the filter shows
@@ -42,18 +63,15 @@ def find_entry(
     New dislikes may have come in since, and the one at the cursor may have left the queue
     because it was reviewed: then the next one has moved up to its place.
     """
-    reviewed_by_id = _disliked(conn)
+    reviewed_by_id = disliked_turns(conn)
     ids = [i for i, reviewed in reviewed_by_id.items() if include_reviewed or not reviewed]
     if cursor.turn_id is not None and cursor.turn_id in ids:
         index = ids.index(cursor.turn_id) + step
     else:
         index = cursor.index + min(step, 0)
     index = max(0, min(index, len(ids) - 1))
-    items = disliked_turns(conn, limit=1, offset=index, include_reviewed=include_reviewed)
-    item = items[0] if items else None
     return QueueEntry(
-        item=item,
-        signals=load_signals_of(conn, item.turn.id, caps) if item else None,
+        item=_load_item(conn, ids[index], caps) if ids else None,
         index=index,
         n_items=len(ids),
         n_left=sum(not reviewed for reviewed in reviewed_by_id.values()),
@@ -61,14 +79,9 @@ def find_entry(
     )
 
 
-def _disliked(conn: Connection[Any]) -> dict[UUID, bool]:
-    """Return whether each disliked turn was reviewed, in the order of `disliked_turns`."""
-    sql = """
-        SELECT d.turn_id, EXISTS (SELECT FROM reviews r WHERE r.turn_id = d.turn_id)
-        FROM (SELECT turn_id, max(rated_at) AS disliked_at FROM current_feedback
-              WHERE rating = 'down' GROUP BY turn_id) d
-        JOIN turns t ON t.id = d.turn_id
-        JOIN conversations c ON c.id = t.conversation_id AND c.deleted_at IS NULL
-        ORDER BY d.disliked_at DESC, d.turn_id
-    """
-    return dict(conn.execute(sql).fetchall())
+def _load_item(conn: Connection[Any], turn_id: UUID, caps: Caps) -> ReviewItem:
+    return ReviewItem(
+        turn=get_turn(conn, turn_id),
+        passages=turn_passages(conn, turn_id),
+        signals=load_signals_of(conn, turn_id, caps),
+    )

@@ -20,8 +20,8 @@ from core.feedback import add_correction, decide_correction, record_review
 from core.jobs import list_jobs, request_job
 from core.learning import eject_rater, request_run
 from core.people import PERMISSIONS, Role
-from core.types import CorrectionStatus, Verdict
-from tests.builders import ADMIN, ANNA, make_rating, make_request, make_turn
+from core.types import CorrectionStatus, Rating, Verdict
+from tests.builders import ADMIN, ANNA, BEN, make_rating, make_request, make_turn
 from training.signals import Caps
 
 CAPS = Caps(per_rater=50, per_address=200)
@@ -205,6 +205,23 @@ def test_a_new_dislike_does_not_move_the_reader(conn):
     entry = find_entry(conn, ReviewCursor(read_now, index=0), CAPS, step=1, include_reviewed=False)
 
     assert oldest == entry.item.turn.id
+
+
+def test_an_entry_holds_the_dislikes_the_passages_and_the_newest_verdict(conn):
+    """A reviewed answer can be called back, with what was found last."""
+    turn = make_turn(conn)
+    make_rating(conn, turn, reasons=["incorrect"], comment="no")
+    make_rating(conn, turn, rater_id=BEN, rating=Rating.UP)
+    record_review(conn, turn.id, Verdict.ANSWER_FINE, "", ADMIN)
+    record_review(conn, turn.id, Verdict.STALE_ARTICLE, "see the new policy", ADMIN)
+
+    left = find_entry(conn, ReviewCursor(), CAPS, step=0, include_reviewed=False)
+    item = find_entry(conn, ReviewCursor(), CAPS, step=0, include_reviewed=True).item
+
+    assert left.item is None
+    assert ["no"] == [thumb.comment for thumb in item.dislikes]
+    assert (Verdict.STALE_ARTICLE, "see the new policy") == (item.review.verdict, item.review.note)
+    assert (turn.id, 1) == (item.turn.id, len(item.passages))
 
 
 def test_an_emptied_queue_shows_nothing(conn):

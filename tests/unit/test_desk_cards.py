@@ -14,9 +14,8 @@ from bot.desk.learning_overview import LearningOverview
 from bot.desk.quality import CARDS as QUALITY
 from bot.desk.recall_plot import recall_plot
 from bot.desk.review import CARDS as REVIEW
-from bot.desk.review_queue import QueueEntry
+from bot.desk.review_queue import QueueEntry, ReviewItem
 from core.attempts import JobAttempt
-from core.feedback import ReviewItem
 from core.jobs import Job, JobState
 from core.learning import AnswerFeedback
 from core.settings import Settings
@@ -30,6 +29,7 @@ from core.types import (
     Feedback,
     GateReport,
     Rating,
+    Review,
     RunState,
     Serving,
     TrainingRun,
@@ -40,7 +40,7 @@ from core.types import (
 from retrieval.articles import Article, ArticlePage, IndexedChunk
 from retrieval.options import SearchOptions
 from retrieval.search import Found
-from tests.builders import ANNA, make_passage
+from tests.builders import ADMIN, ANNA, make_passage
 from training.examples import ExampleCount
 from training.signals import Caps, weigh
 
@@ -67,11 +67,12 @@ passage = make_passage(
 )
 correction = Correction(ID, ID, ANNA, False, HOSTILE, CorrectionStatus.PROPOSED, NOW, HOSTILE)
 dislike = Feedback(ID, ID, ANNA, Rating.DOWN, [HOSTILE], HOSTILE, NOW)
-item = ReviewItem(turn, [passage], [dislike], [correction], Verdict.ANSWER_FINE, HOSTILE)
+review = Review(ID, ID, ADMIN, Verdict.ANSWER_FINE, HOSTILE, NOW)
 answer = AnswerFeedback(
-    ID, ID, NOW, TurnStatus.COMPLETE, False, "0" * 64, turn.answer, (correction,)
-)
-entry = QueueEntry(item, weigh([answer], Caps(1, 1))[0], 0, 1, 1, 1)
+    ID, ID, NOW, TurnStatus.COMPLETE, False, "0" * 64, turn.answer, (correction,), (dislike,),
+    (review,),
+)  # fmt: skip
+entry = QueueEntry(ReviewItem(turn, [passage], weigh([answer], Caps(1, 1))[0]), 0, 1, 1, 1)
 run = TrainingRun(
     ID, RunState.FITTING, HOSTILE, 2, {"message": HOSTILE}, ID, HOSTILE, [HOSTILE], HOSTILE,
     NOW, NOW, None,

@@ -65,7 +65,7 @@ def measure(
     rows = read_heldout(dataset)[:MAX_HELDOUT]
     baseline = live or BASE
     on_progress(f"scoring {len(rows)} held-out examples")
-    score_row = partial(_score, vllm, objective, baseline=baseline, candidate=candidate)
+    score_row = partial(heldout_score, vllm, objective, baseline=baseline, candidate=candidate)
     scored = map_in_threads(score_row, rows, N_STREAMS, check)
     heldout = [score for score in scored if score is not None]
     golden, problems = golden_questions(db, settings, check)
@@ -87,7 +87,7 @@ def measure(
     )
 
 
-def _score(
+def heldout_score(
     vllm: VllmClient, objective: Objective, row: Row, baseline: str, candidate: str
 ) -> HeldoutScore | None:
     """Return a row's score under both models; None when it is longer than their context."""

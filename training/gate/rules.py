@@ -3,8 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from dataclasses import dataclass
-from typing import Any
+from dataclasses import dataclass, field
 
 from core.types import GateReport
 from training.gate.statistics import sign_test, wilson_interval
@@ -17,6 +16,8 @@ CHANCE_LOSS_SHARE = 0.05
 CHANCE = 0.1  # a loss less likely than this under equal skill is a loss
 MAX_BAD_SHARE = 0.05  # empty or looping answers
 LENGTH_SLACK = 2.0
+
+Figures = dict[str, float | list[str]]
 
 
 @dataclass(frozen=True, slots=True)
@@ -50,24 +51,29 @@ class Evidence:
     golden_problems: Sequence[str] = ()  # lines of golden.jsonl that could not be asked
 
 
+@dataclass(frozen=True, slots=True)
+class Finding:
+    """What one rule measured, and why it refuses the candidate; no reason: it lets it pass."""
+
+    figures: Figures  # as the report stores them
+    reasons: list[str] = field(default_factory=list)
+
+
 def decide(evidence: Evidence) -> GateReport:
     """Apply every rule; the report names each that failed, with its figures."""
-    reasons: list[str] = []
-    figures: dict[str, Any] = {}
-    for rule in (better_on_heldout, nothing_lost, not_degenerate):
-        broken, measured = rule(evidence)
-        reasons += broken
-        figures |= measured
+    findings = [rule(evidence) for rule in (better_on_heldout, nothing_lost, not_degenerate)]
+    reasons = [reason for finding in findings for reason in finding.reasons]
+    figures = {name: value for each in findings for name, value in each.figures.items()}
     return GateReport(passed=not reasons, reasons=reasons, figures=figures)
 
 
-def better_on_heldout(evidence: Evidence) -> tuple[list[str], dict[str, Any]]:
+def better_on_heldout(evidence: Evidence) -> Finding:
     """Require the Wilson lower bound of wins on what was never trained on to exceed one half."""
     n_heldout = len(evidence.heldout)
     wins = sum(map(_win, evidence.heldout))
     low, high = wilson_interval(wins, n_heldout)
     gains = [score.candidate - score.live for score in evidence.heldout]
-    figures = {
+    figures: Figures = {
         "heldout_pairs": n_heldout,  # the key of reports from before there were other objectives
         "heldout_wins": wins,
         "heldout_win_rate": round(wins / n_heldout, 4) if n_heldout else 0.0,
@@ -76,11 +82,12 @@ def better_on_heldout(evidence: Evidence) -> tuple[list[str], dict[str, Any]]:
         "heldout_margin_gain_nats": round(sum(gains) / n_heldout, 3) if n_heldout else 0.0,
     }
     if low > 0.5:
-        return [], figures
-    return [
+        return Finding(figures)
+    why = (
         f"not surely better on held-out pairs: {wins:g} wins of {n_heldout}, lower bound "
         f"{low:.2f}, above 0.50 is needed"
-    ], figures
+    )
+    return Finding(figures, [why])
 
 
 def _win(score: HeldoutScore) -> float:
@@ -89,11 +96,11 @@ def _win(score: HeldoutScore) -> float:
     return 0.5 if abs(gain) <= TIE_NATS else float(gain > 0)
 
 
-def nothing_lost(evidence: Evidence) -> tuple[list[str], dict[str, Any]]:
+def nothing_lost(evidence: Evidence) -> Finding:
     """Require golden questions to keep their facts and citations, beyond what chance may take."""
     n = evidence.n_golden
     reasons = []
-    figures: dict[str, Any] = {"golden_questions": n}
+    figures: Figures = {"golden_questions": n}
     if evidence.golden_problems:
         figures["golden_problems"] = list(evidence.golden_problems)
     for what, name in (("facts", "has_facts"), ("citations", "cites_right")):
@@ -108,7 +115,7 @@ def nothing_lost(evidence: Evidence) -> tuple[list[str], dict[str, Any]]:
                 f"{what} lost on golden questions: right {sum(before)} before, {sum(after)} now, "
                 f"of {n} ({lost} lost, {gained} gained)"
             )
-    return reasons, figures
+    return Finding(figures, reasons)
 
 
 def is_loss(n_lost: int, n_gained: int, n_questions: int) -> bool:
@@ -127,15 +134,15 @@ def is_loss(n_lost: int, n_gained: int, n_questions: int) -> bool:
     return net > CHANCE_LOSS_SHARE * n_questions or sign_test(n_lost, n_gained) < CHANCE
 
 
-def not_degenerate(evidence: Evidence) -> tuple[list[str], dict[str, Any]]:
+def not_degenerate(evidence: Evidence) -> Finding:
     """Refuse empty answers, loops, and lengths far from both the live and the preferred ones."""
     answers, live = evidence.candidate_answers, evidence.live_answers
     if not answers:
-        return ["no answer could be measured: there are no questions to ask"], {}
+        return Finding({}, ["no answer could be measured: there are no questions to ask"])
     n_empty, n_loops = sum(a.is_empty for a in answers), sum(a.loops for a in answers)
     n_words = sum(a.n_words for a in answers) / len(answers)
     live_words = sum(a.n_words for a in live) / len(live)
-    figures = {
+    figures: Figures = {
         "answers": len(answers),
         "answers_empty": n_empty,
         "answers_looping": n_loops,
@@ -157,4 +164,4 @@ def not_degenerate(evidence: Evidence) -> tuple[list[str], dict[str, Any]]:
             f"answers have {n_words:.0f} words on average, between {shortest:.0f} and "
             f"{longest:.0f} is expected"
         )
-    return reasons, figures
+    return Finding(figures, reasons)
