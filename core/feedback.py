@@ -204,6 +204,19 @@ def count_ratings(conn: Connection[Any]) -> dict[Rating, int]:
     return {rating: found.get(rating.value, 0) for rating in (Rating.UP, Rating.DOWN)}
 
 
+def thumbs_by_turn(
+    conn: Connection[Any], turn_ids: Sequence[UUID]
+) -> defaultdict[UUID, list[Feedback]]:
+    """Return each rater's newest thumb unless it was taken back, newest first."""
+    sql = """
+        SELECT id, turn_id, rater_id, rating, reasons, comment, rated_at
+        FROM current_feedback WHERE turn_id = ANY(%s)
+        ORDER BY rated_at DESC, id DESC
+    """
+    with conn.cursor(row_factory=kwargs_row(_feedback)) as cur:
+        return _by_turn(cur.execute(sql, (list(turn_ids),)))
+
+
 def corrections_by_turn(
     conn: Connection[Any], turn_ids: Sequence[UUID]
 ) -> defaultdict[UUID, list[Correction]]:
