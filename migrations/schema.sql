@@ -1,5 +1,5 @@
 -- The sum of all migrations, for reading; a test proves it equal.
--- Made by `python -m migrations.dump DSN` on a migrated database; don't edit.
+-- Made by `python -m stack.dump_schema DSN` on a migrated database; don't edit.
 
 CREATE EXTENSION IF NOT EXISTS vector WITH SCHEMA public;
 

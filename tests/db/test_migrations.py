@@ -9,7 +9,7 @@ import pytest
 
 from core.errors import DatabaseUnavailable, MigrationError
 from migrations.apply import FOLDER, apply
-from migrations.dump import dump_schema
+from stack.dump_schema import dump_schema
 
 
 @pytest.fixture

@@ -40,6 +40,15 @@ def test_the_readme_answers_where_things_are():
     assert [] == [path for path in named if not (ROOT / path).is_file()]
 
 
+def test_the_page_on_changes_names_files_that_exist():
+    """A page that says which file a change goes into must know the files."""
+    text = (ROOT / "docs" / "howto" / "extend.md").read_text(encoding="utf-8")
+    named = set(re.findall(r"`([a-z]\w*(?:/[\w.]+)+/?)`", text))
+
+    assert len(named) > 20
+    assert [] == sorted(path for path in named if not (ROOT / path).exists())
+
+
 @pytest.mark.parametrize(
     "path", [p for p in tracked_files() if p.suffix == ".py"], ids=lambda p: str(p)
 )

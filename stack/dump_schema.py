@@ -1,4 +1,4 @@
-"""Writes schema.sql, the sum of all migrations: `python -m migrations.dump DSN`."""
+"""Writes schema.sql, the sum of all migrations: `python -m stack.dump_schema DSN`."""
 
 from __future__ import annotations
 
@@ -13,7 +13,7 @@ from stack.postgres import bin_dir
 
 HEADER = """\
 -- The sum of all migrations, for reading; a test proves it equal.
--- Made by `python -m migrations.dump DSN` on a migrated database; don't edit.
+-- Made by `python -m stack.dump_schema DSN` on a migrated database; don't edit.
 """
 # Comments, session settings and pg_dump's per-run restrict key say nothing about the schema.
 NOISE = re.compile(
