@@ -64,7 +64,8 @@ def status(as_json: Json = False) -> None:
     from core.settings import get_settings
     from stack import health
 
-    found = health.status(get_settings())
+    settings = get_settings()
+    found = health.status(settings)
     if as_json:
         print_json(found)
     else:
@@ -76,6 +77,8 @@ def status(as_json: Json = False) -> None:
             ],
         )
         typer.echo(f"{'All healthy' if found.healthy else 'Not healthy'}: {found.url}")
+        if found.healthy and (why := _why_rests(settings)):
+            typer.echo(why)
     raise typer.Exit(0 if found.healthy else 1)
 
 
@@ -112,6 +115,22 @@ def migrate(as_json: Json = False) -> None:
         print_json({"applied": applied})
     else:
         typer.echo("\n".join(applied) or "The schema is up to date.")
+
+
+def _why_rests(settings: Settings) -> str:
+    """Return why the live adapter does not answer, if another base model is set than its own."""
+    from contextlib import closing
+
+    from core.base_model import read_base_model
+    from core.db import Database
+    from core.errors import DatabaseError
+    from core.learning import serving
+
+    try:
+        with closing(Database(settings.dsn).open()) as db, db.connect() as conn:
+            return serving(conn, read_base_model(settings.model)).why
+    except DatabaseError:  # the table says that it is away
+        return ""
 
 
 def _mark(problem: str, blocks_start: bool) -> str:

@@ -155,6 +155,7 @@ CALLS = {
     "quality": {
         "evaluation_card": (job, HOSTILE, attempts, plot),
         "history_table": ([(job, HOSTILE)],),
+        "in_use": (HOSTILE,),
         "miss_list": ([miss], {"a": (ID, HOSTILE)}),
         "recall_svg": (plot,),
     },
