@@ -8,7 +8,7 @@ import gradio as gr
 import pytest
 from gradio.helpers import special_args
 
-from bot.chat_page import build_chat_page
+from bot.chat.page import build_chat_page
 from bot.desk import build_desk
 from bot.desk.knowledge import ArticleSelection
 from bot.desk.learning import CARDS, LearningView
