@@ -96,6 +96,7 @@ deployment = Deployment(
 overview = LearningOverview(
     Serving(HOSTILE, HOSTILE, HOSTILE, NOW),
     HOSTILE,
+    (HOSTILE, NOW),
     ExampleCount(1, 1),
     [run],
     [adapter],
