@@ -14,7 +14,7 @@ import httpx
 from openai import AsyncOpenAI
 
 from bench.report import Row, at_least, at_most
-from bot.chat import ChatService, Finished, Token
+from bot.chat.service import ChatService, Finished, Token
 from core import learning
 from core.base_model import read_base_model
 from core.company import load_company
@@ -55,7 +55,7 @@ async def _run(settings: Settings) -> list[Row]:
 async def _compare(settings: Settings, chat: ChatService, live: str, n_streams: int) -> list[Row]:
     golden = load_company(settings.company).golden
     # Warming also tells the final messages, so that both sides send the very same.
-    turns = [await ask(chat, uuid4(), item.question) for item in golden]
+    turns = [(await ask(chat, uuid4(), item.question)).turn for item in golden]
     asked = [turn for turn in turns if turn.first_token_ms and turn.prompt_tokens][:n_streams]
     address, socket = split_url(settings.vllm_base_url)
     http = httpx.AsyncClient(transport=httpx.AsyncHTTPTransport(uds=socket), timeout=60)

@@ -52,7 +52,7 @@ def rate(
     as_json: Json = False,
 ) -> None:
     """Rate an answer that `ratchet ask` gave; the thumb is stored before this says so."""
-    from bot import feedback
+    from bot.chat import feedback
     from core import audit
     from core.audit import Action
     from core.db import Database
@@ -108,21 +108,18 @@ async def _ask(
     settings: Settings, question: str, conversation_id: UUID | None, *, is_quiet: bool
 ) -> tuple[Turn, list[Passage]]:
     from answering.plan import Planner
-    from bot.chat import ChatService, Finished, Started, Token
+    from bot.chat.service import ChatService, Finished, Token
     from core.db import Database
     from core.errors import ModelUnavailable
 
-    passages: list[Passage] = []
     with closing(Database(settings.dsn).open()) as db:
         chat = ChatService(Planner.of(settings, db))
         try:
             async for event in chat.answer(OPERATOR_ID, conversation_id, question):
-                if isinstance(event, Started):
-                    passages = event.passages
-                elif isinstance(event, Token) and not is_quiet:
+                if isinstance(event, Token) and not is_quiet:
                     typer.echo(event.text, nl=False)
                 elif isinstance(event, Finished):
-                    return event.turn, passages
+                    return event.turn, event.passages
         finally:
             await chat.close()
     raise ModelUnavailable("the answer broke off; see `ratchet status`, then ask again")

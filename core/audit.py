@@ -26,6 +26,7 @@ class Action(StrEnum):
     ARTICLE_REMOVED = "article removed"
     INGEST_REQUESTED = "ingest requested"
     EVALUATION_REQUESTED = "evaluation requested"
+    SEARCH_OPTIONS_CHANGED = "search options changed"
     TRAINING_REQUESTED = "training requested"
     JOB_CANCELLED = "job cancelled"
     ADAPTER_PROMOTED = "adapter promoted"

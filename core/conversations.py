@@ -80,14 +80,16 @@ def delete_conversation(conn: Connection[Any], conversation_id: UUID, owner_id: 
 
 def load_turns(conn: Connection[Any], conversation_id: UUID, owner_id: UUID) -> list[Turn]:
     """
-    Return a conversation's current turns in order; superseded ones are left out.
+    Return a conversation's current turns in order, without their prompts.
+
+    Superseded turns are left out.
 
     Raises:
         NotFound: No such conversation, or it is somebody else's.
     """
     sql = """
-        SELECT t.id, t.conversation_id, t.position, t.question, t.messages, t.answer, t.status,
-               t.adapter, t.base_model, t.prompt_version, t.retrieval_ms, t.first_token_ms,
+        SELECT t.id, t.conversation_id, t.position, t.question, t.answer, t.status, t.adapter,
+               t.base_model, t.prompt_version, t.retrieval_ms, t.first_token_ms,
                t.total_ms, t.prompt_tokens, t.completion_tokens, t.created_at, t.superseded_at
         FROM turns t
         WHERE t.conversation_id = %(id)s AND t.superseded_at IS NULL
@@ -121,8 +123,8 @@ def start_turn(
     """
     Insert a turn as 'streaming' with its passages; supersede current turns at and after it.
 
-    The conversation's row is locked first, so two windows writing at once take turns.
-    The caller owns the transaction.
+    Returns the turn without its prompt, which the caller has. The conversation's row is locked
+    first, so two windows writing at once take turns. The caller owns the transaction.
 
     Raises:
         NotFound: No such conversation, or it is somebody else's.
@@ -141,7 +143,9 @@ def start_turn(
                            base_model, prompt_version, retrieval_ms)
         VALUES (%(id)s, %(conversation_id)s, %(position)s, %(question)s, %(messages)s,
                 %(adapter)s, %(base_model)s, %(prompt_version)s, %(retrieval_ms)s)
-        RETURNING *
+        RETURNING id, conversation_id, position, question, answer, status, adapter, base_model,
+                  prompt_version, retrieval_ms, first_token_ms, total_ms, prompt_tokens,
+                  completion_tokens, created_at, superseded_at
     """
     params = {
         "id": turn_id,

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from datetime import datetime
 from enum import StrEnum
 from typing import Any, Literal, TypedDict
@@ -136,13 +136,12 @@ class Passage:
 
 @dataclass(frozen=True, slots=True)
 class Turn:
-    """One question and its answer, with the exact messages the model saw."""
+    """One question and its answer."""
 
     id: UUID
     conversation_id: UUID
     position: int  # 0, 1, 2 … within the conversation
     question: str
-    messages: list[Message]
     answer: str
     status: TurnStatus
     adapter: str | None  # None: the base model answered
@@ -155,6 +154,8 @@ class Turn:
     completion_tokens: int | None
     created_at: datetime
     superseded_at: datetime | None  # set when regenerated or edited away
+    # Exactly what the model saw. Empty in `load_turns`: a prompt is far longer than its answer.
+    messages: list[Message] = field(default_factory=list)
 
 
 @dataclass(frozen=True, slots=True)

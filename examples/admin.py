@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
@@ -29,17 +29,18 @@ class Rated:
 
 def review(conn: Connection[Any], rated: Sequence[Rated]) -> int:
     """Play the admin: approve each correction whose facts stand in a passage that it cites."""
+    corrected = [(each.question, each.correction) for each in rated if each.correction]
+    shown = conversations.passages_of_turns(conn, [each.turn_id for _, each in corrected])
     n_approved = 0
-    for each in rated:
-        if each.correction is not None and is_borne_out(conn, each.correction, each.question):
-            feedback.decide_correction(conn, each.correction.id, CorrectionStatus.APPROVED)
-            record(conn, ADMIN, Action.CORRECTION_APPROVED, each.correction.id)
+    for question, correction in corrected:
+        texts = {passage.rank: passage.body for passage in shown.get(correction.turn_id, [])}
+        if is_borne_out(correction.body, question.facts, texts):
+            feedback.decide_correction(conn, correction.id, CorrectionStatus.APPROVED)
+            record(conn, ADMIN, Action.CORRECTION_APPROVED, correction.id)
             n_approved += 1
     return n_approved
 
 
-def is_borne_out(conn: Connection[Any], correction: Correction, question: GoldenQuestion) -> bool:
+def is_borne_out(body: str, facts: Sequence[str], shown: Mapping[int, str]) -> bool:
     """Tell whether a correction holds the facts, and cites a shown passage that holds them."""
-    shown = {p.rank: p.body for p in conversations.turn_passages(conn, correction.turn_id)}
-    is_cited = supporting_number(correction.body, question.facts, shown) is not None
-    return is_cited and holds_facts(correction.body, question.facts)
+    return supporting_number(body, facts, shown) is not None and holds_facts(body, facts)

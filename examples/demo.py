@@ -11,17 +11,17 @@ from typing import Any
 from uuid import NAMESPACE_URL, UUID, uuid4, uuid5
 
 from answering.plan import Planner
-from bot.chat import ChatService, Finished
-from bot.feedback import correct, rate
-from core import conversations, learning
+from bot.chat.feedback import correct, rate
+from bot.chat.service import ChatService, Finished
+from core import learning
 from core.base_model import read_base_model
 from core.company import GoldenQuestion, load_company, read_golden
 from core.db import Database
 from core.errors import ModelUnavailable, TrainingError
 from core.settings import Settings
-from core.types import Rating, TrainingRun, Turn
+from core.types import Rating, TrainingRun
 from examples.admin import Rated, review
-from examples.customers import Customer, Preference, judge, population
+from examples.customers import Customer, Preference, Thumb, judge, population
 from examples.demo_picture import draw
 
 N_CUSTOMERS = 30
@@ -98,10 +98,10 @@ async def play(
     asked, _ = read_golden(settings.company / "customer_questions.jsonl")
     with database.connect() as conn:
         adapter_before = learning.serving(conn, base).adapter
-    before = await win_rate(database, chat, heldout, "before", on_progress)
+    before = await win_rate(chat, heldout, "before", on_progress)
     rated = await rate_answers(database, chat, asked, n_ratings, on_progress)
     n_approved, run = await asyncio.to_thread(learn, database, rated, on_progress)
-    after = await win_rate(database, chat, heldout, "after", on_progress)
+    after = await win_rate(chat, heldout, "after", on_progress)
     picture = draw(settings.home / "demo.png", before, after, len(heldout))
     with database.connect() as conn:
         adapter_after = learning.serving(conn, base).adapter
@@ -141,8 +141,8 @@ async def rate_answers(
         person = people[(number + number // len(questions)) % len(people)]
         question = questions[number % len(questions)]
         async with gate:
-            turn = await ask(chat, customer_id(person), question.question)
-            rated = await asyncio.to_thread(give_thumb, database, person, turn, question)
+            answer = await ask(chat, customer_id(person), question.question)
+            rated = await asyncio.to_thread(give_thumb, database, person, answer, question)
         done += 1
         on_progress("ratings", done, n_ratings)
         return rated
@@ -151,11 +151,7 @@ async def rate_answers(
 
 
 async def win_rate(
-    database: Database,
-    chat: ChatService,
-    questions: Sequence[GoldenQuestion],
-    when: str,
-    on_progress: Progress,
+    chat: ChatService, questions: Sequence[GoldenQuestion], when: str, on_progress: Progress
 ) -> float:
     """Return the share of questions whose answer a customer would like; nothing is rated."""
     gate = asyncio.Semaphore(N_STREAMS)
@@ -165,41 +161,40 @@ async def win_rate(
     async def one(question: GoldenQuestion) -> bool:
         nonlocal done
         async with gate:
-            turn = await ask(chat, asker_id, question.question)
-            texts = await asyncio.to_thread(passage_texts, database, turn.id)
+            answer = await ask(chat, asker_id, question.question)
         done += 1
         on_progress(f"wins {when}", done, len(questions))
-        return judge(PREFERENCE, turn.answer, question.facts, texts).liked
+        return thumb_on(answer, PREFERENCE, question).liked
 
     wins = await asyncio.gather(*(one(question) for question in questions))
     return sum(wins) / len(wins)
 
 
-async def ask(chat: ChatService, owner_id: UUID, question: str) -> Turn:
-    """Ask in a conversation of its own and return the finished turn."""
+async def ask(chat: ChatService, owner_id: UUID, question: str) -> Finished:
+    """Ask in a conversation of its own, to the end."""
     async for event in chat.answer(owner_id, None, question):
         if isinstance(event, Finished):
-            return event.turn
+            return event
     raise ModelUnavailable("the answer broke off; see `ratchet status`")
 
 
-def give_thumb(database: Database, person: Customer, turn: Turn, question: GoldenQuestion) -> Rated:
-    """Rate one turn through the same rules as the page's buttons."""
-    verdict = judge(
-        person.preference, turn.answer, question.facts, passage_texts(database, turn.id)
-    )
-    rating = Rating.UP if verdict.liked else Rating.DOWN
-    rate(database, customer_id(person), turn.id, rating, verdict.reasons, "")
+def thumb_on(answer: Finished, preference: Preference, question: GoldenQuestion) -> Thumb:
+    """Return what a customer with this preference thinks of an answer."""
+    texts = {passage.rank: passage.body for passage in answer.passages}
+    return judge(preference, answer.turn.answer, question.facts, texts)
+
+
+def give_thumb(
+    database: Database, person: Customer, answer: Finished, question: GoldenQuestion
+) -> Rated:
+    """Rate one answer through the same rules as the page's buttons."""
+    thumb, turn_id = thumb_on(answer, person.preference, question), answer.turn.id
+    rating = Rating.UP if thumb.liked else Rating.DOWN
+    rate(database, customer_id(person), turn_id, rating, thumb.reasons, "")
     correction = None
-    if verdict.correction:
-        correction = correct(database, customer_id(person), turn.id, verdict.correction)
-    return Rated(question, verdict.liked, correction)
-
-
-def passage_texts(database: Database, turn_id: UUID) -> dict[int, str]:
-    """Return what the model saw, by citation number."""
-    with database.connect() as conn:
-        return {p.rank: p.body for p in conversations.turn_passages(conn, turn_id)}
+    if thumb.correction:
+        correction = correct(database, customer_id(person), turn_id, thumb.correction)
+    return Rated(question, thumb.liked, correction)
 
 
 def customer_id(person: Customer) -> UUID:

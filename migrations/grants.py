@@ -30,6 +30,7 @@ LESS: dict[str, tuple[str, ...]] = {
     "deployments": (*APPEND, "UPDATE (state, failure, ready_at)"),
     "gate_reports": APPEND,
     "schema_migrations": READ,
+    "search_options": APPEND,
 }
 
 

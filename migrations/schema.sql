@@ -25,6 +25,10 @@ BEGIN
 END
 $$;
 
+CREATE FUNCTION public.dataset_examples(manifest jsonb) RETURNS jsonb
+    LANGUAGE sql IMMUTABLE PARALLEL SAFE
+    RETURN COALESCE((manifest -> 'examples'::text), (manifest -> 'pairs'::text), '[]'::jsonb);
+
 CREATE FUNCTION public.refuse_change() RETURNS trigger
     LANGUAGE plpgsql
     AS $$
@@ -180,6 +184,18 @@ CREATE TABLE public.datasets (
     CONSTRAINT datasets_n_train_check CHECK ((n_train >= 0))
 );
 
+CREATE VIEW public.dataset_raters AS
+ SELECT DISTINCT d.id AS dataset_id,
+    rater.id AS rater_id
+   FROM ((public.datasets d
+     CROSS JOIN LATERAL jsonb_array_elements(public.dataset_examples(d.manifest)) example(value))
+     CROSS JOIN LATERAL ( SELECT (example.value ->> 'rater_id'::text) AS "?column?"
+        UNION ALL
+         SELECT jsonb_array_elements_text((example.value -> 'raters'::text)) AS jsonb_array_elements_text
+        UNION ALL
+         SELECT jsonb_array_elements_text(((example.value -> 'provenance'::text) -> 'raters'::text)) AS jsonb_array_elements_text) rater(id))
+  WHERE (rater.id IS NOT NULL);
+
 CREATE TABLE public.deployment_servers (
     deployment_id bigint NOT NULL,
     server text NOT NULL,
@@ -318,6 +334,27 @@ CREATE TABLE public.schema_migrations (
     applied_at timestamp with time zone DEFAULT clock_timestamp() NOT NULL
 );
 
+CREATE TABLE public.search_options (
+    id bigint NOT NULL,
+    options jsonb NOT NULL,
+    actor text NOT NULL,
+    reason text NOT NULL,
+    evaluation_id uuid,
+    created_at timestamp with time zone DEFAULT clock_timestamp() NOT NULL,
+    CONSTRAINT search_options_actor_check CHECK ((actor <> ''::text)),
+    CONSTRAINT search_options_options_check CHECK ((jsonb_typeof(options) = 'object'::text)),
+    CONSTRAINT search_options_reason_check CHECK ((reason <> ''::text))
+);
+
+ALTER TABLE public.search_options ALTER COLUMN id ADD GENERATED ALWAYS AS IDENTITY (
+    SEQUENCE NAME public.search_options_id_seq
+    START WITH 1
+    INCREMENT BY 1
+    NO MINVALUE
+    NO MAXVALUE
+    CACHE 1
+);
+
 CREATE TABLE public.sessions (
     id uuid NOT NULL,
     person text NOT NULL,
@@ -333,10 +370,9 @@ CREATE TABLE public.sessions (
 CREATE VIEW public.tainted_adapters AS
  SELECT DISTINCT a.name AS adapter,
     e.rater_id
-   FROM (((public.adapters a
-     JOIN public.datasets d ON ((d.id = a.dataset_id)))
-     CROSS JOIN LATERAL jsonb_array_elements((d.manifest -> 'pairs'::text)) pair(value))
-     JOIN public.ejections e ON (((((pair.value -> 'provenance'::text) -> 'raters'::text) ? (e.rater_id)::text) OR ((pair.value ->> 'rater_id'::text) = (e.rater_id)::text))));
+   FROM ((public.adapters a
+     JOIN public.dataset_raters r ON ((r.dataset_id = a.dataset_id)))
+     JOIN public.ejections e ON (((e.rater_id)::text = r.rater_id)));
 
 CREATE TABLE public.training_runs (
     id uuid NOT NULL,
@@ -459,6 +495,9 @@ ALTER TABLE ONLY public.reviews
 ALTER TABLE ONLY public.schema_migrations
     ADD CONSTRAINT schema_migrations_pkey PRIMARY KEY (name);
 
+ALTER TABLE ONLY public.search_options
+    ADD CONSTRAINT search_options_pkey PRIMARY KEY (id);
+
 ALTER TABLE ONLY public.sessions
     ADD CONSTRAINT sessions_pkey PRIMARY KEY (id);
 
@@ -516,6 +555,8 @@ CREATE TRIGGER audit_log_append_only BEFORE DELETE OR UPDATE OR TRUNCATE ON publ
 CREATE TRIGGER chunks_counted AFTER INSERT ON public.chunks REFERENCING NEW TABLE AS touched FOR EACH STATEMENT EXECUTE FUNCTION public.count_lexemes();
 
 CREATE TRIGGER chunks_uncounted AFTER DELETE ON public.chunks REFERENCING OLD TABLE AS touched FOR EACH STATEMENT EXECUTE FUNCTION public.count_lexemes();
+
+CREATE TRIGGER search_options_append_only BEFORE DELETE OR UPDATE OR TRUNCATE ON public.search_options FOR EACH STATEMENT EXECUTE FUNCTION public.refuse_change();
 
 ALTER TABLE ONLY public.adapters
     ADD CONSTRAINT adapters_dataset_id_fkey FOREIGN KEY (dataset_id) REFERENCES public.datasets(id);

@@ -65,7 +65,7 @@ def _is_public_ipv6(ip: IPv6Address) -> bool:
 
 
 def _embedded_ipv4(ip: IPv6Address) -> tuple[IPv4Address, ...]:
-    """Return the IPv4 addresses that packets to an IPv6 one end up at."""
+    """Return the IPv4 addresses embedded in an IPv6 one: its packets end up there."""
     last = IPv4Address(int(ip) & 0xFFFF_FFFF)
     if ip.ipv4_mapped:
         return (ip.ipv4_mapped,)

@@ -64,7 +64,7 @@ OnProgress = Callable[[IngestProgress], None]
 
 def check_sources(settings: Settings, sources: Sequence[str]) -> None:
     """
-    Do nothing when a job may read these: URLs, the company's articles, what was uploaded.
+    Check that a job may read these: URLs, the company's articles, what was uploaded.
 
     Raises:
         NotAllowed: A path leads elsewhere, be it over a link; the desk is no way to read /etc.

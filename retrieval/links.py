@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from dataclasses import dataclass
 from urllib.parse import urljoin
 
 import httpx
@@ -40,3 +41,33 @@ def canonical(link: str, base: str) -> str:
     if url.scheme not in ("http", "https") or not url.host or url.userinfo:
         return ""
     return f"{url.scheme}://{url.netloc.decode()}{url.raw_path.decode().removesuffix('?')}"
+
+
+@dataclass(frozen=True, slots=True)
+class Section:
+    """The part of a website at and below an address: of /help/index.html all below /help."""
+
+    origin: tuple[str, str, int | None]
+    folder: str
+
+    @classmethod
+    def of(cls, url: str) -> Section:
+        """Return the section that begins at an address, which `canonical` has written."""
+        path = httpx.URL(url).path
+        last = path.rsplit("/", 1)[-1]
+        return cls(_origin(url), (path[: -len(last)] if "." in last else path).rstrip("/") or "/")
+
+    def shares_host_with(self, url: str) -> bool:
+        """Whether an address has the same scheme, host and port."""
+        return _origin(url) == self.origin
+
+    def covers(self, url: str) -> bool:
+        """Whether an address lies at or below where the section begins."""
+        path = httpx.URL(url).path
+        below = path == self.folder or path.startswith(self.folder.rstrip("/") + "/")
+        return below and self.shares_host_with(url)
+
+
+def _origin(url: str) -> tuple[str, str, int | None]:
+    parts = httpx.URL(url)
+    return parts.scheme, parts.host, parts.port

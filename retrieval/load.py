@@ -1,4 +1,4 @@
-"""Files as they lie there: which kinds are read, how large they may be, what a document is."""
+"""Files of articles: which kinds are read, how large they may be, what a document is."""
 
 from __future__ import annotations
 

@@ -77,7 +77,7 @@ def read_sitemap(raw: bytes, max_bytes: int) -> tuple[list[str], list[str]]:
 
 
 def as_utf8(raw: bytes, charset: str) -> bytes:
-    """Return a page's bytes as UTF-8: by its header, by what it is, by its own word, in turn."""
+    """Decode a page by its header, as UTF-8, by its <meta> or as cp1252; return it as UTF-8."""
     declared = _META_CHARSET.search(raw[:4096])
     guesses = (charset, "utf-8", declared[1].decode() if declared else "", "cp1252")
     for guess in filter(None, guesses):

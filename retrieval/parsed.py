@@ -9,7 +9,7 @@ from retrieval.chunk import Chunk
 
 @dataclass(frozen=True, slots=True)
 class Links:
-    """A page's pointers, as written; `noindex` and `nofollow` are its wishes to robots."""
+    """A page's pointers, as written; `noindex` and `nofollow` say what it asks of crawlers."""
 
     base: str
     canonical: str  # the address that the page calls its own, or ""
@@ -36,7 +36,7 @@ class Sitemap:
 
 @dataclass(frozen=True, slots=True)
 class Cut:
-    """A document's chunks, and of each the text to embed."""
+    """A document's chunks, and for each the text to embed."""
 
     chunks: list[Chunk]
     texts: list[str]

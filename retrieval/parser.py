@@ -35,7 +35,7 @@ class Parser(ConfinedProcess):
     def __init__(
         self, tokenizer_json: Callable[[], str] | None = None, limits: ProcessLimits | None = None
     ) -> None:
-        """Only who wants documents cut needs a tokenizer: a function, called at each start."""
+        """Take what returns a tokenizer as JSON, called at each start; only `cut` needs it."""
         super().__init__(MODULE, limits or LIMITS)
         self._tokenizer_json = tokenizer_json
 

@@ -121,7 +121,7 @@ def _limit_forever(memory_bytes: int) -> None:
 
 
 def _limit_next(seconds: float) -> None:
-    """Bound the processor time of one request, should nobody be there to end us at its deadline."""
+    """Bound one request's CPU time, in case no parent is left to end this process in time."""
     spent = resource.getrusage(resource.RUSAGE_SELF)
     until_s = int(spent.ru_utime + spent.ru_stime + seconds) + 5
     _, most = resource.getrlimit(resource.RLIMIT_CPU)

@@ -26,7 +26,7 @@ class JudgedQuery:
 
     @property
     def search_text(self) -> str:
-        """What is searched for, as the chat would."""
+        """What the chat would search for."""
         asked: list[Message] = [{"role": "user", "content": self.previous}]
         return standalone_query(self.question, asked if self.previous else [])
 

@@ -1,4 +1,4 @@
-"""Found passages in a better order: each word of the question looks for its like in them."""
+"""Found passages in a better order: the question's words are matched with their tokens."""
 
 from __future__ import annotations
 
@@ -43,10 +43,10 @@ class LateInteraction:
         budget_ms: float,
     ) -> tuple[list[Passage], list[float]]:
         """
-        Return the passages with the best-matching first, and the scores of those in front.
+        Score the first passages and return all of them, best first, with those scores.
 
-        The passages that could not be read within `budget_ms` keep their order behind the
-        others; scores are in [-1, 1], one for each passage that was read.
+        As many of the first eight as can be read within `budget_ms` are scored, in [-1, 1],
+        and lead; all others keep their order behind them.
         """
         deadline_s = time.monotonic() + budget_ms / 1000
         weights_T = np.array([rarity.get(word, 0.0) if word else 0.0 for word in question.words])

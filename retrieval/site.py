@@ -8,40 +8,19 @@ from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 from urllib.parse import urljoin
 
-import httpx
-
 from core.errors import DocumentError, InvalidInput
 from retrieval.fetch import Fetcher, Response
-from retrieval.links import canonical
-from retrieval.load import MAX_BYTES, MEDIA_TYPES, Problem
+from retrieval.links import Section, canonical
+from retrieval.load import MEDIA_TYPES, Problem
 from retrieval.parser import Parser
-from retrieval.robots import EVERYTHING_CLOSED, Robots
+from retrieval.site_requests import REDIRECTS, CrawlLimits, SiteRequests
 
-MAX_DELAY_S = 5.0  # of a longer Crawl-delay this much is kept
-REDIRECTS = (301, 302, 303, 307, 308)
-MAX_HOPS = 5  # of robots.txt and sitemaps; pages that moved are queued
-MAX_ROBOTS_BYTES = 512 * 1024
-MAX_SITEMAP_BYTES = 50 * 2**20  # what sitemaps.org allows
-MAX_SITEMAPS = 100
+LIMITS = CrawlLimits()
 # FAQ tables are told from other tables by a person, so a site's CSV files are left alone.
 SUFFIXES = {
     kind: suffix for suffix, kind in MEDIA_TYPES.items() if suffix not in (".csv", ".jsonl")
 }
 SUFFIXES |= {"text/html": ".html", "application/xhtml+xml": ".html", "text/markdown": ".md"}
-
-
-@dataclass(frozen=True, slots=True)
-class Limits:
-    """What one crawl may cost at most; at the first limit it ends and nothing is removed."""
-
-    n_pages: int = 5_000
-    n_bytes: int = 500 * 2**20
-    seconds: float = 3600.0
-    page_bytes: int = MAX_BYTES
-    page_seconds: float = 30.0
-
-
-LIMITS = Limits()
 
 
 @dataclass(frozen=True, slots=True)
@@ -68,7 +47,7 @@ class Site:
         parser: Parser,
         *,
         public_only: bool = False,
-        limits: Limits | None = None,
+        limits: CrawlLimits | None = None,
         pause: Callable[[float], None] = time.sleep,
     ) -> None:
         self.start = _start_url(url)
@@ -76,19 +55,15 @@ class Site:
         self.n_seen, self.n_waiting = 0, 1
         self._limits, self._pause, self._public_only = limits or LIMITS, pause, public_only
         self._parser = parser
-        self._origin = _origin(self.start)
-        self._folder = _folder(self.start)
-        self._robots = Robots()
+        self._section = Section.of(self.start)
+        self._todo: deque[str] = deque()
         self._taken: set[str] = set()  # addresses that wait or were visited
         self._settled: set[str] = set()  # read under this address whatever the page calls itself
-        self._n_bytes, self._begun_s, self._follows_links = 0, time.monotonic(), False
+        self._follows_links = False
 
     def covers(self, url: str) -> bool:
         """Whether an address lies on this site: same origin, at or below where it starts."""
-        if _origin(url) != self._origin:
-            return False
-        path = httpx.URL(url).path
-        return path == self._folder or path.startswith(self._folder.rstrip("/") + "/")
+        return self._section.covers(url)
 
     def pages(self) -> Iterator[Page | Problem]:
         """
@@ -99,20 +74,21 @@ class Site:
             NotAllowed: The address is not public and only public ones may be read.
         """
         with Fetcher(public_only=self._public_only) as fetcher:
-            self._read_robots(fetcher)
-            listed = self._listed(fetcher)
-            self._follows_links = not listed
-            todo = deque(listed or [self.start])
-            self._taken.update(todo)
-            while todo:
-                if spent := self._spent():
+            site = SiteRequests(self.start, fetcher, self._parser, self._limits, self._pause)
+            site.read_robots()
+            listing = site.list_pages()
+            self.complete, self._follows_links = listing.is_complete, not listing.pages
+            self._todo.extend(listing.pages or [self.start])
+            self._taken.update(self._todo)
+            while self._todo:
+                if spent := site.spent(self.n_seen):
                     self.complete = False
                     yield Problem(self.start, f"stopped after {spent}; nothing was removed")
                     return
-                url = todo.popleft()
-                self.n_seen, self.n_waiting = self.n_seen + 1, len(todo)
+                url = self._todo.popleft()
+                self.n_seen, self.n_waiting = self.n_seen + 1, len(self._todo)
                 try:
-                    page = self._visit(fetcher, url, todo)
+                    page = self._visit(site, url)
                 except DocumentError as exc:
                     # what only this page links to is not known now
                     self.complete = self.complete and not self._follows_links
@@ -121,71 +97,19 @@ class Site:
                 if page:
                     yield page
 
-    def _spent(self) -> str:
-        limits, took_s = self._limits, time.monotonic() - self._begun_s
-        if self.n_seen >= limits.n_pages:
-            return f"{limits.n_pages} pages"
-        if self._n_bytes >= limits.n_bytes:
-            return f"{limits.n_bytes / 2**20:.3g} MB"
-        return f"{limits.seconds:.0f} s" if took_s >= limits.seconds else ""
-
-    def _read_robots(self, fetcher: Fetcher) -> None:
-        url = urljoin(self.start, "/robots.txt")
-        try:
-            answer = self._get(fetcher, url, MAX_ROBOTS_BYTES)
-            # a file that isn't there has an empty body, which asks nothing
-            self._robots = self._parser.robots(answer.body)
-        except DocumentError as exc:
-            raise InvalidInput(f"{url} {exc}; nothing was ingested") from exc
-        if answer.status >= 500 or answer.status == 429:
-            raise InvalidInput(f"{url} answered {answer.status}; try again later")
-        if answer.status in (401, 403):
-            self._robots = EVERYTHING_CLOSED
-        if not self._robots.may_read(self.start):
-            raise InvalidInput(f"{url} asks robots to leave {self.start} alone; nothing was read")
-
-    def _listed(self, fetcher: Fetcher) -> list[str]:
-        """Return the addresses that sitemaps list within this site, in order, each once."""
-        usual = urljoin(self.start, "/sitemap.xml")
-        todo = deque(self._robots.sitemaps or [usual])
-        seen: set[str] = set()
-        listed: dict[str, None] = {}
-        while todo and len(listed) <= self._limits.n_pages and not self._spent():
-            url = canonical(todo.popleft(), self.start)
-            if url in seen or _origin(url) != self._origin:
-                continue
-            if len(seen) == MAX_SITEMAPS:
-                self.complete = False
-                break
-            seen.add(url)
-            try:
-                answer = self._get(fetcher, url, MAX_SITEMAP_BYTES)
-                if url == usual and answer.media_type == "text/html":
-                    continue  # many sites answer any address with a page
-                if answer.status != 200 and answer.status not in (404, 410):
-                    raise DocumentError(f"answered {answer.status}")
-                sitemap = self._parser.sitemap(answer.body, MAX_SITEMAP_BYTES)
-            except DocumentError:
-                self.complete = False  # some pages may be listed there only
-                continue
-            todo += sitemap.maps
-            found = (canonical(page, url) for page in sitemap.pages)
-            listed |= dict.fromkeys(page for page in found if page and self.covers(page))
-        return list(listed)
-
-    def _visit(self, fetcher: Fetcher, url: str, todo: deque[str]) -> Page | None:
+    def _visit(self, site: SiteRequests, url: str) -> Page | None:
         """Read one page and queue what it links to; None when it is no article."""
-        if not self._robots.may_read(url):
+        if not site.robots.may_read(url):
             self.n_skipped += 1
             return None
-        answer = self._get_once(fetcher, url, self._limits.page_bytes, tuple(SUFFIXES))
+        answer = site.get(url, self._limits.page_bytes, tuple(SUFFIXES))
         if answer.status in (404, 410):
             if url == self.start:
                 raise InvalidInput(f"{url} answered {answer.status}; check the address")
             self.gone.add(url)
             return None
         if answer.status in REDIRECTS:
-            self._redirected(url, canonical(answer.location, url), todo)
+            self._redirected(url, canonical(answer.location, url))
             return None
         if answer.status != 200:
             raise DocumentError(f"answered {answer.status}")
@@ -195,18 +119,19 @@ class Site:
             return None
         if suffix != ".html":
             return Page(url, suffix, answer.body)
-        return self._read_page(url, answer, todo)
+        return self._read_page(url, answer)
 
-    def _redirected(self, url: str, target: str, todo: deque[str]) -> None:
+    def _redirected(self, url: str, target: str) -> None:
         """Queue where a page has moved to, if it is still here; it is read under that address."""
         if not self.covers(target):
             if url == self.start:
                 raise InvalidInput(f"{url} sends readers to {target or 'nowhere'}; ingest that")
             self.n_skipped += 1
         else:
-            self._queue(target, todo, first=True)
+            self._queue(target, first=True)
 
-    def _read_page(self, url: str, answer: Response, todo: deque[str]) -> Page | None:
+    def _read_page(self, url: str, answer: Response) -> Page | None:
+        """Queue a page's links; return it unless it is no article or has another address."""
         read = self._parser.page(answer.body, answer.charset)
         found = read.links
         own = canonical(found.canonical, url) if found.canonical else url
@@ -214,46 +139,26 @@ class Site:
             for link in found.links:
                 target = canonical(link, urljoin(url, found.base))
                 if target and self.covers(target):
-                    self._queue(target, todo)
+                    self._queue(target)
         if own != url and self.covers(own) and url not in self._settled:
             self._settled.add(own)  # two pages that name each other are not followed in circles
-            self._queue(own, todo, first=True)
+            self._queue(own, first=True)
             return None
         if found.noindex:
             self.n_skipped += 1
             return None
         return Page(url, ".html", read.html.encode())
 
-    def _queue(self, url: str, todo: deque[str], *, first: bool = False) -> None:
+    def _queue(self, url: str, *, first: bool = False) -> None:
         if url in self._taken:
             return
-        if not first and self.n_seen + len(todo) > self._limits.n_pages:
+        if not first and self.n_seen + len(self._todo) > self._limits.n_pages:
             return  # the crawl ends at its limit before this one's turn
         self._taken.add(url)
         if first:
-            todo.appendleft(url)
+            self._todo.appendleft(url)
         else:
-            todo.append(url)
-
-    def _get(self, fetcher: Fetcher, url: str, max_bytes: int) -> Response:
-        """Get robots.txt or a sitemap, following it within the site's host."""
-        for _ in range(MAX_HOPS):
-            answer = self._get_once(fetcher, url, max_bytes)
-            target = canonical(answer.location, url) if answer.status in REDIRECTS else ""
-            if not target or _origin(target) != self._origin:
-                return answer
-            url = target
-        raise DocumentError(f"leads on over more than {MAX_HOPS} redirects")
-
-    def _get_once(
-        self, fetcher: Fetcher, url: str, max_bytes: int, media_types: tuple[str, ...] = ()
-    ) -> Response:
-        if self._robots.delay_s:
-            self._pause(min(self._robots.delay_s, MAX_DELAY_S))
-        timeout_s = self._limits.page_seconds
-        answer = fetcher.get(url, max_bytes=max_bytes, timeout_s=timeout_s, media_types=media_types)
-        self._n_bytes += len(answer.body)
-        return answer
+            self._todo.append(url)
 
 
 def _start_url(url: str) -> str:
@@ -261,15 +166,3 @@ def _start_url(url: str) -> str:
     if not found:
         raise InvalidInput(f"{url} is no web address that can be read; use https://host/path")
     return found
-
-
-def _origin(url: str) -> tuple[str, str, int | None]:
-    parts = httpx.URL(url)
-    return parts.scheme, parts.host, parts.port
-
-
-def _folder(url: str) -> str:
-    """Return the path whose pages belong to a site that starts here: /help/index.html → /help."""
-    path = httpx.URL(url).path
-    last = path.rsplit("/", 1)[-1]
-    return (path[: -len(last)] if "." in last else path).rstrip("/") or "/"

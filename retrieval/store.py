@@ -23,7 +23,7 @@ from retrieval.load import LoadedDocument
 
 @dataclass(frozen=True, slots=True)
 class CutDocument:
-    """A document as it goes in: with the hash of its content and its chunks."""
+    """A document to store, with the hash of its content and its chunks."""
 
     document: LoadedDocument
     sha256: str
@@ -32,7 +32,7 @@ class CutDocument:
 
 @dataclass(frozen=True, slots=True)
 class StoredDocument:
-    """A document as it lies in the database; `body` is the whole Markdown."""
+    """A stored document; `body` is the whole Markdown."""
 
     id: UUID
     collection: str

@@ -1,4 +1,4 @@
-"""Folders → the files to read, in order; what leads out of them or can't be listed is told."""
+"""Folders → the files to read, in order; what leads out or can't be listed is reported."""
 
 from __future__ import annotations
 
@@ -70,5 +70,5 @@ def _sort_in(path: Path, root: Path, found: Walk) -> None:
 
 
 def _shown(path: Path) -> str:
-    """Return the path as text that any database and terminal takes."""
+    """Return the path as text that Postgres can store and a terminal can print."""
     return storable_text(str(path))

@@ -199,9 +199,8 @@ def _deploy(run: Run, fitted: Left) -> None:
         asked = None if is_live else _request_promotion(run, conn, name)
     if asked is not None:
         _bring_live(run, asked.id)
-    with run.db.connect() as conn:
+    with run.db.connect() as conn:  # not refused when cancelled just now: it is live
         learning.judge_run(conn, run.id, RunState.PROMOTED)
-        run.held.leave(conn, RunState.DEPLOYING)
 
 
 def _request_promotion(run: Run, conn: Connection[Any], name: str) -> Deployment:

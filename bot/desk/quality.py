@@ -30,9 +30,9 @@ from core.conversations import questions_of
 from core.errors import InvalidInput
 from core.jobs import Job, get_job, list_jobs
 from core.people import Permission, Person
-from retrieval.adoption import current_options
+from retrieval.adoption import adopt, can_adopt, current_options, return_to_settings
 from retrieval.articles import articles_by_uri
-from retrieval.options import SearchOptions, parse_figures
+from retrieval.options import SearchOptions, in_words, parse_figures
 
 CARDS = load_cards("quality")
 EVALUATE = "evaluate"
@@ -70,17 +70,28 @@ class QualityPage:
             [], label="Evaluation", visible=False, elem_id="desk-evaluation", filterable=False
         )
         self.card = gr.HTML(elem_id="desk-evaluation-card", **CLICKABLE)
+        self.in_use = gr.HTML(elem_id="desk-search-in-use", **PLAIN)
+        with gr.Row():
+            self.adopt = gr.Button(
+                "Adopt these settings", variant="primary", visible=False, elem_id="desk-adopt"
+            )
+            self.back = gr.Button(
+                "Back to the settings", visible=False, elem_id="desk-back-to-settings"
+            )
         self.misses = gr.HTML(elem_id="desk-misses", **PLAIN)
         self.history = gr.HTML(elem_id="desk-evaluations", **PLAIN)
 
     def _wire(self) -> None:
         self.outputs = [
-            self.timer, self.said, self.chosen, self.card, self.misses, self.history,
+            self.timer, self.said, self.chosen, self.card, self.in_use, self.adopt, self.back,
+            self.misses, self.history,
         ]  # fmt: skip
         self.evaluate.click(
             self.request_evaluation, [self.questions, self.against], self.outputs, **EVENT
         )
         self.chosen.input(self.show_chosen, [self.chosen], self.outputs, **EVENT)
+        self.adopt.click(self.adopt_settings, [self.chosen], self.outputs, **EVENT)
+        self.back.click(self.return_to_settings, [self.chosen], self.outputs, **EVENT)
         self.card.select(self.cancel_evaluation, None, self.outputs, **EVENT)
         self.timer.tick(self.poll, [self.chosen], self.outputs, **EVENT)
 
@@ -119,6 +130,23 @@ class QualityPage:
         with self.database.connect() as conn:
             return self._show(conn, None)
 
+    @handler(Permission.DEPLOY)
+    def adopt_settings(self, person: Person, chosen: str | None) -> Update:
+        """Let the chat search as the settings that won the evaluation shown."""
+        if (job_id := _job_id(chosen)) is None:
+            raise InvalidInput("choose an evaluation from the list")
+        with self.database.connect() as conn:
+            result = get_job(conn, job_id).result or {}
+            adopt(conn, self.settings, job_id, result, actor=person.name)
+            return self._show(conn, job_id)
+
+    @handler(Permission.DEPLOY)
+    def return_to_settings(self, person: Person, chosen: str | None) -> Update:
+        """Let the chat search as the settings say again."""
+        with self.database.connect() as conn:
+            return_to_settings(conn, self.settings, actor=person.name)
+            return self._show(conn, _job_id(chosen))
+
     @handler(Permission.EVALUATE)
     def cancel_evaluation(self, person: Person, event: gr.EventData) -> Update:
         """End the evaluation shown."""
@@ -137,6 +165,8 @@ class QualityPage:
     def _show(self, conn: Connection[Any], chosen: UUID | None) -> Update:
         jobs = list_jobs(conn, EVALUATE, N_SHOWN, without="misses")
         job_id = chosen or (jobs[0].id if jobs else None)
+        in_use = current_options(conn, self.settings)
+        adopted = in_words(in_use.differences(SearchOptions.of(self.settings)))
         job = get_job(conn, job_id) if job_id else None
         choices = [(_label(each), str(each.id)) for each in jobs]
         done = [(each, _name(each)) for each in jobs if each.result]
@@ -146,6 +176,9 @@ class QualityPage:
             self.chosen: gr.Dropdown(
                 choices, value=str(job.id) if job else None, visible=len(choices) > 1
             ),
+            self.in_use: CARDS.in_use(adopted),
+            self.adopt: gr.Button(visible=can_adopt(in_use, job.result if job else None)),
+            self.back: gr.Button(visible=bool(adopted)),
             self.card: _evaluation_card(job, list_attempts(conn, job.id) if job else []),
             self.misses: _miss_list(conn, job.result["misses"]) if job and job.result else "",
             self.history: CARDS.history_table(done),

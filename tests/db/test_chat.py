@@ -1,20 +1,29 @@
 """A chat turn without the model server: what is refused, what is said, what stays stored."""
 
 import time
+from contextlib import contextmanager
 from uuid import uuid4
 
 import psycopg
 import pytest
 
 from answering.plan import Planner
-from bot.chat import ChatService, Finished, Started, Token
-from core.conversations import get_turn, list_conversations, load_turns, turn_passages
+from bot.chat.service import ChatService, Finished, Started, Token
+from bot.chat.view import load_shown
+from core.conversations import (
+    create_conversation,
+    get_turn,
+    list_conversations,
+    load_turns,
+    turn_passages,
+)
 from core.db import Database
 from core.errors import DatabaseUnavailable, InvalidInput, ModelUnavailable, NotFound
+from core.feedback import add_correction
 from core.settings import NOTHING_FOUND, Settings
 from core.types import TurnStatus
 from retrieval.ingest import ingest
-from tests.builders import ANNA, BEN, make_turn
+from tests.builders import ANNA, BEN, make_rating, make_turn
 
 UNANSWERABLE = "Which football team won the championship back in nineteen eighty?"
 ANSWERABLE = "What is the fee for a return label?"
@@ -41,7 +50,7 @@ def only_turn(database, owner_id=ANNA):
     with database.connect() as conn:
         (talk,) = list_conversations(conn, owner_id)
         (turn,) = load_turns(conn, talk.id, owner_id)
-    return turn
+        return get_turn(conn, turn.id)
 
 
 async def test_with_nothing_relevant_the_bot_says_so(chat, database):
@@ -201,3 +210,60 @@ async def test_the_conversation_so_far_is_sent_without_what_failed(chat, databas
 
     contents = [message["content"] for message in finished.turn.messages[1:]]
     assert ["Hello?", "Hello.", UNANSWERABLE] == contents
+
+
+class ListeningDatabase(Database):
+    """Keeps the text of every query."""
+
+    def __init__(self, dsn):
+        super().__init__(dsn)
+        self.queries = []
+
+    @contextmanager
+    def connect(self):
+        queries = self.queries
+
+        class Cursor(psycopg.Cursor):
+            def execute(self, query, *args, **options):
+                queries.append(query)
+                return super().execute(query, *args, **options)
+
+        with super().connect() as conn:
+            conn.cursor_factory = Cursor
+            yield conn
+
+
+async def queries_of_a_turn(settings, dsn, n_before):
+    """Ask after `n_before` disliked and corrected answers, drawing what the page draws."""
+    db = ListeningDatabase(dsn).open()
+    with db.connect() as conn:
+        talk = create_conversation(conn, ANNA)
+        for position in range(n_before):
+            turn = make_turn(conn, conversation_id=talk.id, position=position)
+            make_rating(conn, turn)
+            add_correction(conn, turn.id, ANNA, f"Within {position} days.", by_admin=False)
+    db.queries.clear()
+    chat = ChatService(Planner.of(settings, db))
+    started, _, finished = await events_of(chat, UNANSWERABLE, conversation_id=talk.id)
+    await chat.close()
+    with db.connect() as conn:
+        load_shown(conn, started.before, ANNA)
+        shown = load_shown(conn, [*started.before, finished.turn], ANNA)
+        stored = load_turns(conn, talk.id, ANNA)
+    db.close()
+    corrections = [each.correction for each in shown[:-1]]
+    assert [f"Within {position} days." for position in range(n_before)] == corrections
+    assert [turn.id for turn in stored] == [each.turn.id for each in shown]
+    return db.queries[:-2]  # without the check
+
+
+@pytest.mark.usefixtures("chat")
+async def test_a_turn_reads_its_conversation_once_however_long_it_is(settings, dsn):
+    """Every customer's question costs this; stored prompts are far longer than the answers."""
+    short = await queries_of_a_turn(settings, dsn, 1)
+    long = await queries_of_a_turn(settings, dsn, 9)
+
+    assert len(short) == len(long)
+    reads = [query for query in long if "FROM turns t" in query and "t.answer" in query]
+    assert 1 == len(reads)
+    assert "messages" not in reads[0]

@@ -4,7 +4,7 @@ import pytest
 
 from core.errors import InvalidInput
 from retrieval.ingest import ingest
-from retrieval.site import Limits
+from retrieval.site_requests import CrawlLimits
 from tests.builders import stored_articles
 from tests.website import Served
 
@@ -72,7 +72,7 @@ def test_a_page_that_fails_for_now_stays(database, embedder, served):
 def test_a_crawl_that_was_cut_short_removes_nothing(database, embedder, served, monkeypatch):
     """What was not looked at is not gone."""
     ingest(database, embedder, [served.url])
-    monkeypatch.setattr("retrieval.site.LIMITS", Limits(n_pages=2))
+    monkeypatch.setattr("retrieval.site.LIMITS", CrawlLimits(n_pages=2))
 
     report = ingest(database, embedder, [served.url])
 

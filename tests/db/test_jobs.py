@@ -1,6 +1,10 @@
 """A job is done once, survives its worker, heeds a cancel, and tells what became of it."""
 
+import json
 import logging
+import os
+import subprocess
+import sys
 import threading
 import time
 
@@ -11,6 +15,7 @@ from core.attempts import VANISHED, Outcome, list_attempts
 from core.audit import Action, list_entries
 from core.errors import DatabaseUnavailable, InvalidInput, LeaseLost, ModelUnavailable, NotAllowed
 from core.jobs import JobState
+from core.settings import ROOT
 from core.work import Kind
 from retrieval.ingest import check_sources, ingest
 from tests.website import Served
@@ -393,6 +398,24 @@ def test_what_a_cancelled_job_would_write_is_refused(database, settings):
     assert [] == written
     assert JobState.CANCELLED == newest(database).state
     assert {} == newest(database).phases
+
+
+def test_a_job_is_listed_and_cancelled_from_a_shell(dsn, database, settings):
+    """The desk may be what does not answer."""
+    job = ask_for(database, settings.home / "uploads")
+    env = os.environ | {"RATCHET_DATABASE_URL": dsn, "RATCHET_HOME": str(settings.home)}
+
+    def ratchet(*args):
+        command = [sys.executable, "-m", "cli", *args]
+        return subprocess.run(command, env=env, cwd=ROOT, capture_output=True, text=True)
+
+    listed = json.loads(ratchet("jobs", "--json").stdout)
+    said = ratchet("cancel", str(job.id))
+    again = ratchet("cancel", str(job.id))
+
+    assert [(str(job.id), "queued")] == [(each["id"], each["state"]) for each in listed]
+    assert f"ingest {job.id}: cancelled." == said.stdout.strip()
+    assert (InvalidInput.exit_code, True) == (again.returncode, "is over" in again.stderr)
 
 
 # Ingests -------------------------------------------------------------------------------------

@@ -9,9 +9,11 @@ import pytest
 from playwright.sync_api import expect
 
 from core.jobs import list_jobs, request_job
+from retrieval.adoption import current_options
 from retrieval.articles import find_articles
 from retrieval.embed import get_embedder
 from retrieval.ingest import ingest
+from retrieval.options import SearchOptions
 from tests.web import sign_in
 from tests.worker import carry_out
 
@@ -238,6 +240,36 @@ def test_an_evaluation_shows_figures_misses_and_the_comparison(desk, shop):
     expect(misses.get_by_role("link", name="Returns").first).to_be_visible()
     expect(page.locator("#desk-evaluations")).to_contain_text("golden.jsonl, against rrf_k=60")
     assert page.evaluate("window.ran") is None
+
+
+def test_settings_that_won_are_adopted_by_one_press_and_leave_by_one_more(desk, shop):
+    """Who sees that another setting is better must not have to edit a server's environment."""
+    database, settings = shop
+    golden = str(settings.company / "golden.jsonl")
+    with database.connect() as conn:
+        request_job(conn, "evaluate", {"queries": golden, "against": {"rrf_k": 60}})
+    carry_out(database, settings, "evaluate")
+    page = desk("Search quality")
+    expect(page.locator("#desk-evaluation-card")).to_contain_text("Two settings")
+    expect(page.get_by_role("button", name="Adopt these settings")).to_be_hidden()
+
+    with database.connect() as conn:  # three questions prove nothing; here they shall
+        conn.execute("UPDATE jobs SET result = jsonb_set(result, '{against,won}', 'true')")
+    page.reload()
+    page.get_by_role("tab", name="Search quality").click()
+    page.get_by_role("button", name="Adopt these settings").click()
+
+    in_use = page.locator("#desk-search-in-use")
+    expect(in_use).to_contain_text("Adopted and in use: rrf_k=60.")
+    expect(page.get_by_role("button", name="Adopt these settings")).to_be_hidden()
+    with database.connect() as conn:
+        assert 60 == current_options(conn, settings).rrf_k
+    page.get_by_role("button", name="Back to the settings").click()
+
+    expect(in_use).not_to_contain_text("Adopted")
+    expect(page.get_by_role("button", name="Back to the settings")).to_be_hidden()
+    with database.connect() as conn:
+        assert SearchOptions.of(settings) == current_options(conn, settings)
 
 
 def test_a_setting_that_is_none_is_refused(desk):

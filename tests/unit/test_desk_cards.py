@@ -96,6 +96,7 @@ deployment = Deployment(
 overview = LearningOverview(
     Serving(HOSTILE, HOSTILE, HOSTILE, NOW),
     HOSTILE,
+    (HOSTILE, NOW),
     ExampleCount(1, 1),
     [run],
     [adapter],
@@ -155,6 +156,7 @@ CALLS = {
     "quality": {
         "evaluation_card": (job, HOSTILE, attempts, plot),
         "history_table": ([(job, HOSTILE)],),
+        "in_use": (HOSTILE,),
         "miss_list": ([miss], {"a": (ID, HOSTILE)}),
         "recall_svg": (plot,),
     },

@@ -18,6 +18,7 @@ from stack.programs import (
     vllm_environment,
 )
 from stack.supervisor import last_words
+from workers.kinds import JOBS, kinds
 
 
 def make(tmp_path, **changed):
@@ -145,6 +146,17 @@ def test_files_name_modules_that_exist(path):
 
     assert [] == [module for module in ours if importlib.util.find_spec(module) is None]
     assert ours
+
+
+def test_a_process_stays_free_for_the_ticks(tmp_path):
+    """Else two crawls and an evaluation would keep vLLM from being put right for hours."""
+    settings = make(tmp_path)
+    most = sum(kind.at_once for kind in kinds(settings).values() if kind.queue == JOBS)
+    worker = next(p for p in programs(settings) if p.name == "worker").command
+    composed = re.search(r'worker@ratchet, -c, "(\d+)"', (ROOT / "compose.yaml").read_text())
+
+    assert most < int(worker[worker.index("-c") + 1])
+    assert worker[worker.index("-c") + 1] == composed[1]
 
 
 @pytest.mark.parametrize(

@@ -13,7 +13,8 @@ from retrieval.load import Problem
 from retrieval.pages import as_utf8, read_sitemap
 from retrieval.parser import Parser
 from retrieval.robots import read_robots
-from retrieval.site import Limits, Page, Site
+from retrieval.site import Page, Site
+from retrieval.site_requests import CrawlLimits
 from tests.website import HTML, Served
 
 
@@ -209,7 +210,7 @@ def test_a_huge_page_is_refused_before_it_fills_the_memory(served, crawl):
     packed = gzip.compress(b"x" * 3_000_000)
     served.raw("/packed", packed, kind=HTML, **{"Content-Encoding": "gzip"})
 
-    _, paths, problems = crawl(served.url, limits=Limits(page_bytes=2**20))
+    _, paths, problems = crawl(served.url, limits=CrawlLimits(page_bytes=2**20))
 
     assert ["/"] == paths
     assert 3 == sum("more than 1 MB" in reason for reason in problems)
@@ -226,7 +227,7 @@ def test_a_slow_page_is_given_up(served, crawl):
     served.pages["/slow"] = (200, {"Content-Type": HTML}, drip())
     served.page("/b")
 
-    _, paths, problems = crawl(served.url, limits=Limits(page_seconds=0.1))
+    _, paths, problems = crawl(served.url, limits=CrawlLimits(page_seconds=0.1))
 
     assert ["/", "/b"] == paths
     assert [f"{served.url}/slow did not answer in time; it is left as it was"] == problems
@@ -234,7 +235,11 @@ def test_a_slow_page_is_given_up(served, crawl):
 
 @pytest.mark.parametrize(
     ("limits", "said"),
-    [(Limits(n_pages=3), "3 pages"), (Limits(n_bytes=200), "MB"), (Limits(seconds=0), "0 s")],
+    [
+        (CrawlLimits(n_pages=3), "3 pages"),
+        (CrawlLimits(n_bytes=200), "MB"),
+        (CrawlLimits(seconds=0), "0 s"),
+    ],
 )
 def test_a_site_without_end_is_left_in_time(served, crawl, limits, said):
     """A calendar links to the next month for ever."""

@@ -2,27 +2,29 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from uuid import UUID
 
 import gradio as gr
 from markupsafe import Markup
 
-from bot.chat import Started
-from bot.chat_view import (
+from bot.chat.feedback_panel import FeedbackPanel
+from bot.chat.service import Started
+from bot.chat.sidebar import Sidebar
+from bot.chat.view import (
     Drawing,
-    ShownTurn,
     load_shown,
     messages_of,
     question_message,
     thumbs_of,
     turn_ids_of,
 )
-from bot.feedback_panel import FeedbackPanel
 from bot.services import Services
-from bot.sidebar import Sidebar
 from bot.web.handlers import Update
 from core.company import load_company
+from core.conversations import load_turns
 from core.errors import RatchetError
+from core.types import Turn
 
 WELCOME = Markup(
     "<h1>How can we help?</h1><p>Ask {} anything. "
@@ -103,10 +105,16 @@ class ChatLayout:
         Raises:
             NotFound: No such conversation, or it is somebody else's.
         """
-        shown: list[ShownTurn] = []
+        turns: list[Turn] = []
         if opened is not None:
             with self.services.database.connect() as conn:
-                shown = load_shown(conn, opened, owner_id)
+                turns = load_turns(conn, opened, owner_id)
+        return self.show_turns(owner_id, opened, turns)
+
+    def show_turns(self, owner_id: UUID, opened: UUID | None, turns: Sequence[Turn]) -> Update:
+        """Return a conversation of which the turns are known already."""
+        with self.services.database.connect() as conn:
+            shown = load_shown(conn, turns, owner_id)
         return {
             self.conversation: str(opened or ""),
             self.shown_turns: turn_ids_of(shown),
@@ -120,8 +128,7 @@ class ChatLayout:
     def begin_drawing(self, owner_id: UUID, started: Started, question: str) -> Drawing:
         """Load what stands before an answer that begins now."""
         with self.services.database.connect() as conn:
-            shown = load_shown(conn, started.conversation_id, owner_id)
-        before = [each for each in shown if each.turn.id != started.turn_id]
+            before = load_shown(conn, started.before, owner_id)
         conversations = self.sidebar.show(owner_id, started.conversation_id)
         asked = question_message(started.turn_id, question)
         turn_ids = f"{turn_ids_of(before)} {started.turn_id}".strip()

@@ -11,9 +11,9 @@ from uuid import UUID
 import gradio as gr
 
 from answering.generation import ANSWER_TIMEOUT_S
-from bot.chat import ChatEvent, Finished, Started, Token
-from bot.chat_layout import ChatLayout
-from bot.chat_view import Drawing
+from bot.chat.layout import ChatLayout
+from bot.chat.service import ChatEvent, Finished, Started, Token
+from bot.chat.view import Drawing
 from bot.services import Services
 from bot.web.admission import Ticket
 from bot.web.handlers import Update, say
@@ -144,8 +144,14 @@ class AnswerStreams:
                 is_due = drawing is not None and drawing.add(event.text)
                 return {layout.chatbot: drawing.messages()} if drawing and is_due else None
             case Finished():
+                # What stood before is not loaded again, only the thumbs given meanwhile.
+                drawing = open_answer.drawing
+                before = drawing.started.before if drawing else []
                 return await asyncio.to_thread(
-                    layout.show_stored, asked.owner_id, event.turn.conversation_id
+                    layout.show_turns,
+                    asked.owner_id,
+                    event.turn.conversation_id,
+                    [*before, event.turn],
                 )
 
     async def _stop_unheard(self, open_answer: OpenAnswer, asked: WindowQuestion) -> None:

@@ -11,7 +11,7 @@ from uuid import UUID
 
 from answering.generation import Generation, ModelStream
 from answering.plan import Planner
-from bot.turns import Draft, PlannedTurn, TurnStore
+from bot.chat.turns import Draft, PlannedTurn, TurnStore
 from core.errors import AdapterError
 from core.settings import NOTHING_FOUND
 from core.types import Passage, Turn, TurnStatus
@@ -40,6 +40,7 @@ class Finished:
     """The answer is stored; nothing follows."""
 
     turn: Turn
+    passages: list[Passage]  # what the model saw
 
 
 ChatEvent = Started | Token | Finished
@@ -81,12 +82,10 @@ class ChatService:
         """
         draft = await self._open(owner_id, conversation_id, question, position)
         self._drafts[draft.turn.id] = draft
+        passages, before = draft.planned.plan.passages, draft.planned.before
         status = TurnStatus.FAILED
         try:
-            planned = draft.planned
-            yield Started(
-                draft.turn.id, draft.turn.conversation_id, planned.plan.passages, planned.before
-            )
+            yield Started(draft.turn.id, draft.turn.conversation_id, passages, before)
             async with aclosing(self._write(draft)) as texts:
                 async for text in texts:
                     draft.add(text)
@@ -101,7 +100,7 @@ class ChatService:
                 await draft.generation.close()
             closing = asyncio.to_thread(self._turns.close, draft, status)
             turn = await asyncio.shield(closing)  # a cancelled answer is stored all the same
-        yield Finished(turn)
+        yield Finished(turn, passages)
 
     def stop(self, owner_id: UUID, conversation_id: UUID) -> None:
         """

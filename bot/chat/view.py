@@ -12,14 +12,14 @@ from uuid import UUID
 from markupsafe import Markup
 from psycopg import Connection
 
-from bot.chat import Started
+from bot.chat.service import Started
 from bot.html import answer_html, plain_in_markdown
 from bot.templates import render
 from core.citations import cited_numbers, numbers_in_bracket
-from core.conversations import load_turns, passages_of_turns
+from core.conversations import passages_of_turns
 from core.errors import RatchetError
-from core.feedback import corrections_of, current_ratings
-from core.types import Feedback, Passage, Rating, Reason, Turn, TurnStatus
+from core.feedback import corrections_by_turn, current_ratings
+from core.types import Correction, Feedback, Passage, Rating, Reason, Turn, TurnStatus
 
 REASONS = {
     Reason.INCORRECT: "It's wrong",
@@ -54,30 +54,27 @@ class ShownTurn:
     correction: str = ""
 
 
-def load_shown(conn: Connection[Any], conversation_id: UUID, owner_id: UUID) -> list[ShownTurn]:
-    """
-    Return a conversation as its owner sees it.
-
-    Raises:
-        NotFound: No such conversation, or it is somebody else's.
-    """
-    turns = load_turns(conn, conversation_id, owner_id)[-MAX_SHOWN_TURNS:]
-    passages = passages_of_turns(conn, [turn.id for turn in turns])
-    ratings = current_ratings(conn, conversation_id, owner_id)
+def load_shown(conn: Connection[Any], turns: Sequence[Turn], owner_id: UUID) -> list[ShownTurn]:
+    """Return the last turns of one conversation of an owner with what belongs under each."""
+    shown = turns[-MAX_SHOWN_TURNS:]
+    ids = [turn.id for turn in shown]
+    passages = passages_of_turns(conn, ids)
+    ratings = current_ratings(conn, shown[0].conversation_id, owner_id) if shown else {}
+    corrections = corrections_by_turn(conn, [turn_id for turn_id in ids if turn_id in ratings])
     return [
         ShownTurn(
             turn,
             passages.get(turn.id, []),
             ratings.get(turn.id),
-            _own_correction(conn, turn.id, owner_id) if turn.id in ratings else "",
+            _own_correction(corrections[turn.id], owner_id),
         )
-        for turn in turns
+        for turn in shown
     ]
 
 
-def _own_correction(conn: Connection[Any], turn_id: UUID, owner_id: UUID) -> str:
-    bodies = (c.body for c in corrections_of(conn, turn_id) if c.author_id == owner_id)
-    return next(bodies, "")
+def _own_correction(corrections: Sequence[Correction], owner_id: UUID) -> str:
+    bodies = (each.body for each in corrections if each.author_id == owner_id)
+    return next(bodies, "")  # the newest comes first
 
 
 def conversation_id(value: str) -> UUID | None:
