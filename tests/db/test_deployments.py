@@ -3,6 +3,7 @@
 import subprocess
 import sys
 import threading
+import time
 from contextlib import ExitStack
 from datetime import UTC, datetime, timedelta
 from uuid import uuid4
@@ -197,13 +198,17 @@ def test_no_transaction_is_open_while_a_server_is_asked(database, settings, serv
     open_ones = []
 
     def look(path):
+        sql = """
+            SELECT query FROM pg_stat_activity
+            WHERE datname = current_database() AND pid <> pg_backend_pid()
+              AND state LIKE 'idle in transaction%'
+        """
+        # A pool that grows sets up connections meanwhile; those end, and one that is held does not.
+        until_s = time.monotonic() + 5
         with psycopg.connect(settings.dsn, autocommit=True) as conn:
-            sql = """
-                SELECT query FROM pg_stat_activity
-                WHERE datname = current_database() AND pid <> pg_backend_pid()
-                  AND state LIKE 'idle in transaction%'
-            """
-            open_ones.extend(conn.execute(sql).fetchall())
+            while (found := conn.execute(sql).fetchall()) and time.monotonic() < until_s:
+                pass
+        open_ones.extend(found)
         with database.connect() as conn:
             learning.lock_deployments(conn)  # would wait for ever if it were held
 
