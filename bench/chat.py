@@ -14,7 +14,7 @@ import httpx
 from openai import AsyncOpenAI
 
 from bench.report import Row, at_least, at_most
-from bot.chat import ChatService, Finished, Token
+from bot.chat.service import ChatService, Finished, Token
 from core import learning
 from core.base_model import read_base_model
 from core.company import load_company

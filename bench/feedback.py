@@ -18,7 +18,7 @@ from psycopg import sql
 from psycopg.conninfo import conninfo_to_dict, make_conninfo
 
 from bench.report import Row
-from bot.feedback import rate
+from bot.chat.feedback import rate
 from core import conversations
 from core.db import Database
 from core.settings import Settings
@@ -41,7 +41,7 @@ def run(settings: Settings) -> list[Row]:
             database.close()
         pgbench = _pgbench_per_s(dsn, turn_id)
     return [
-        Row("thumbs through bot.feedback.rate", ours, "1/s", n=int(ours * SECONDS)),
+        Row("thumbs through bot.chat.feedback.rate", ours, "1/s", n=int(ours * SECONDS)),
         Row("the same row through pgbench", pgbench, "1/s", n=int(pgbench * SECONDS)),
         Row("ratio", ours / pgbench, "x", peer="pgbench -M prepared"),
     ]

@@ -14,7 +14,7 @@ from psycopg import Connection
 from sentence_transformers import SentenceTransformer
 
 from bench.report import Row
-from bench.stopwatch import milliseconds, timed
+from bench.stopwatch import timed, took_ms_of
 from core.company import load_company
 from core.db import Database
 from core.settings import Settings
@@ -57,7 +57,7 @@ def embedding_rows(database: Database, embedder: Embedder) -> list[Row]:
     took_ms: dict[str, list[float]] = {"ours": [], "plain": []}
     for at in range(0, len(texts), BATCH_CHUNKS):
         for side in sorted(sides, reverse=bool(at // BATCH_CHUNKS % 2)):
-            took_ms[side].append(milliseconds(sides[side], texts[at : at + BATCH_CHUNKS]))
+            took_ms[side].append(took_ms_of(sides[side], texts[at : at + BATCH_CHUNKS]))
     ratio = float(np.median(np.array(took_ms["plain"]) / np.array(took_ms["ours"])))
     agreement = (embedder.passages(texts) * plain.encode(texts, normalize_embeddings=True)).sum(1)
     peer, n = "sentence-transformers, float32", len(texts)

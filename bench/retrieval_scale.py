@@ -15,7 +15,7 @@ from psycopg import Connection
 from bench.corpus import more_like, scratch_database
 from bench.judged_sets import JudgedSet, dstc11
 from bench.report import Row, at_least, at_most
-from bench.stopwatch import milliseconds, p50
+from bench.stopwatch import p50, took_ms_of
 from core.db import Database
 from core.settings import Settings
 from core.types import EVERYONE
@@ -84,13 +84,13 @@ def _large_rows(database: Database, embedder: Embedder, texts: Sequence[str]) ->
     with database.connect() as conn:
         n_chunks = _count(conn, "chunks")
         recall = float(np.mean([_index_recall(conn, query_D) for query_D in queries_ND]))
-        index_ms = [milliseconds(_nearest, conn, query_D) for query_D in queries_ND]
-        exact_ms = [milliseconds(_exact, conn, query_D) for query_D in queries_ND]
-        peer_ms = [milliseconds(_peer_search, conn, embedder, text) for text in asked]
+        index_ms = [took_ms_of(_nearest, conn, query_D) for query_D in queries_ND]
+        exact_ms = [took_ms_of(_exact, conn, query_D) for query_D in queries_ND]
+        peer_ms = [took_ms_of(_peer_search, conn, embedder, text) for text in asked]
         filtered = [_n_for_the_few(conn, query_D) for query_D in queries_ND[:N_FILTERED]]
-    ours_ms = [milliseconds(search, database, embedder, text, PLAIN, scope) for text in asked]
-    new_ms = [milliseconds(search, database, embedder, text, reranking, scope) for text in asked]
-    again_ms = [milliseconds(search, database, embedder, text, reranking, scope) for text in asked]
+    ours_ms = [took_ms_of(search, database, embedder, text, PLAIN, scope) for text in asked]
+    new_ms = [took_ms_of(search, database, embedder, text, reranking, scope) for text in asked]
+    again_ms = [took_ms_of(search, database, embedder, text, reranking, scope) for text in asked]
     label, n = f"{n_chunks} chunks", len(asked)
     few = float(np.mean(filtered))
     return [
@@ -159,7 +159,7 @@ def _huge_rows(database: Database, embeddings_ND: NDArray[np.float32]) -> list[R
                 _nearest(conn, query_D, table)
         for query_D in queries_ND:
             for table, times_ms in took_ms.items():
-                times_ms.append(milliseconds(_nearest, conn, query_D, table))
+                times_ms.append(took_ms_of(_nearest, conn, query_D, table))
     small, huge = p50(took_ms["small"]), p50(took_ms["huge"])
     n = len(queries_ND)
     return [

@@ -16,8 +16,8 @@ def timed(action: Callable[[], Any]) -> tuple[float, Any]:
     return time.perf_counter() - start_s, result
 
 
-def milliseconds(action: Callable[..., Any], *given: Any) -> float:
-    """Return how many milliseconds a call took."""
+def took_ms_of(action: Callable[..., Any], *given: Any) -> float:
+    """Return how many took_ms_of a call took."""
     return 1000 * timed(lambda: action(*given))[0]
 
 

@@ -14,8 +14,8 @@ from starlette.middleware.cors import CORSMiddleware
 from starlette.middleware.sessions import SessionMiddleware
 
 from answering.plan import Planner
-from bot.chat import ChatService
-from bot.chat_page import build_chat_page
+from bot.chat.page import build_chat_page
+from bot.chat.service import ChatService
 from bot.desk import build_desk
 from bot.probes import probe_routes
 from bot.services import Services

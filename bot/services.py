@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 
-from bot.chat import ChatService
+from bot.chat.service import ChatService
 from bot.web.admission import Admission
 from bot.web.limits import Meter
 from bot.web.listeners import Listeners

@@ -52,7 +52,7 @@ def rate(
     as_json: Json = False,
 ) -> None:
     """Rate an answer that `ratchet ask` gave; the thumb is stored before this says so."""
-    from bot import feedback
+    from bot.chat import feedback
     from core import audit
     from core.audit import Action
     from core.db import Database
@@ -108,7 +108,7 @@ async def _ask(
     settings: Settings, question: str, conversation_id: UUID | None, *, is_quiet: bool
 ) -> tuple[Turn, list[Passage]]:
     from answering.plan import Planner
-    from bot.chat import ChatService, Finished, Token
+    from bot.chat.service import ChatService, Finished, Token
     from core.db import Database
     from core.errors import ModelUnavailable
 

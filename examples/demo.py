@@ -11,8 +11,8 @@ from typing import Any
 from uuid import NAMESPACE_URL, UUID, uuid4, uuid5
 
 from answering.plan import Planner
-from bot.chat import ChatService, Finished
-from bot.feedback import correct, rate
+from bot.chat.feedback import correct, rate
+from bot.chat.service import ChatService, Finished
 from core import learning
 from core.base_model import read_base_model
 from core.company import GoldenQuestion, load_company, read_golden

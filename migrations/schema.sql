@@ -25,6 +25,10 @@ BEGIN
 END
 $$;
 
+CREATE FUNCTION public.dataset_examples(manifest jsonb) RETURNS jsonb
+    LANGUAGE sql IMMUTABLE PARALLEL SAFE
+    RETURN COALESCE((manifest -> 'examples'::text), (manifest -> 'pairs'::text), '[]'::jsonb);
+
 CREATE FUNCTION public.refuse_change() RETURNS trigger
     LANGUAGE plpgsql
     AS $$
@@ -179,6 +183,18 @@ CREATE TABLE public.datasets (
     CONSTRAINT datasets_n_heldout_check CHECK ((n_heldout >= 0)),
     CONSTRAINT datasets_n_train_check CHECK ((n_train >= 0))
 );
+
+CREATE VIEW public.dataset_raters AS
+ SELECT DISTINCT d.id AS dataset_id,
+    rater.id AS rater_id
+   FROM ((public.datasets d
+     CROSS JOIN LATERAL jsonb_array_elements(public.dataset_examples(d.manifest)) example(value))
+     CROSS JOIN LATERAL ( SELECT (example.value ->> 'rater_id'::text) AS "?column?"
+        UNION ALL
+         SELECT jsonb_array_elements_text((example.value -> 'raters'::text)) AS jsonb_array_elements_text
+        UNION ALL
+         SELECT jsonb_array_elements_text(((example.value -> 'provenance'::text) -> 'raters'::text)) AS jsonb_array_elements_text) rater(id))
+  WHERE (rater.id IS NOT NULL);
 
 CREATE TABLE public.deployment_servers (
     deployment_id bigint NOT NULL,
@@ -354,10 +370,9 @@ CREATE TABLE public.sessions (
 CREATE VIEW public.tainted_adapters AS
  SELECT DISTINCT a.name AS adapter,
     e.rater_id
-   FROM (((public.adapters a
-     JOIN public.datasets d ON ((d.id = a.dataset_id)))
-     CROSS JOIN LATERAL jsonb_array_elements((d.manifest -> 'pairs'::text)) pair(value))
-     JOIN public.ejections e ON (((((pair.value -> 'provenance'::text) -> 'raters'::text) ? (e.rater_id)::text) OR ((pair.value ->> 'rater_id'::text) = (e.rater_id)::text))));
+   FROM ((public.adapters a
+     JOIN public.dataset_raters r ON ((r.dataset_id = a.dataset_id)))
+     JOIN public.ejections e ON (((e.rater_id)::text = r.rater_id)));
 
 CREATE TABLE public.training_runs (
     id uuid NOT NULL,

@@ -54,7 +54,7 @@ def freeze(
     Raises:
         TooFewExamples: There are too few to train on and to judge by.
     """
-    train, heldout = split(examples)
+    train, heldout = split_off_heldout(examples)
     datasets.mkdir(mode=0o700, parents=True, exist_ok=True)
     draft = datasets / f".{dataset_id}.{os.getpid()}"
     draft.mkdir(mode=0o700)
@@ -77,7 +77,7 @@ def freeze(
     )
 
 
-def split(examples: Sequence[Example]) -> tuple[list[Example], list[Example]]:
+def split_off_heldout(examples: Sequence[Example]) -> tuple[list[Example], list[Example]]:
     """
     Return (train, heldout): about a fifth is held out, never fewer than MIN_HELDOUT.
 
@@ -161,7 +161,7 @@ def _manifest(
         },
         "n_train": len(train),
         "n_heldout": len(heldout),
-        "pairs": [
+        "examples": [
             _entry(example, part)
             for part, members in (("train", train), ("heldout", heldout))
             for example in members
@@ -177,13 +177,10 @@ def _entry(example: Example, part: str) -> dict[str, Any]:
         "part": part,
         "objective": example.objective,
         "weight": example.weight,
+        "raters": [str(rater) for rater in example.raters],
         "turn_id": str(example.turn_id),
         "conversation_id": str(example.conversation_id),
-        "provenance": {
-            **asdict(provenance),
-            "correction_id": str(provenance.correction_id),
-            "raters": [str(rater) for rater in example.raters],
-        },
+        "provenance": {**asdict(provenance), "correction_id": str(provenance.correction_id)},
     }
 
 

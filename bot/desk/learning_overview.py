@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
+from datetime import datetime
 from typing import Any
 
 from psycopg import Connection
@@ -15,6 +16,7 @@ from core.learning import (
     list_runs,
     previous_live,
     serving,
+    standing_hold,
     tainted_adapters,
 )
 from core.types import Adapter, Deployment, Serving, TrainingRun
@@ -30,6 +32,7 @@ class LearningOverview:
 
     live: Serving
     before: str | None  # what a rollback would bring back
+    hold: tuple[str, datetime] | None  # who rolled back, and when: no run goes live by itself
     counted: ExampleCount
     runs: list[TrainingRun]
     adapters: list[Adapter]
@@ -44,6 +47,7 @@ def load_overview(conn: Connection[Any], base: BaseModel, caps: Caps) -> Learnin
     return LearningOverview(
         live=serving(conn, base),
         before=previous_live(conn, base),
+        hold=standing_hold(conn),
         counted=count_examples(conn, caps),
         runs=list_runs(conn, N_SHOWN),
         adapters=adapters,

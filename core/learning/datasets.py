@@ -38,7 +38,7 @@ def insert_dataset(
 def newest_dataset_ids(conn: Connection[Any]) -> set[UUID]:
     """Return the ids of the examples in the newest dataset; none when there is no dataset."""
     sql = """
-        SELECT (jsonb_array_elements(manifest -> 'pairs') ->> 'id')::uuid
+        SELECT (jsonb_array_elements(dataset_examples(manifest)) ->> 'id')::uuid
         FROM (SELECT manifest FROM datasets ORDER BY created_at DESC, id DESC LIMIT 1) newest
     """
     return {row[0] for row in conn.execute(sql)}

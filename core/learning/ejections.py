@@ -24,9 +24,7 @@ def is_known_rater(conn: Connection[Any], rater_id: UUID) -> bool:
             OR EXISTS (SELECT FROM feedback WHERE rater_id = %(id)s)
             OR EXISTS (SELECT FROM conversations WHERE owner_id = %(id)s)
             OR EXISTS (SELECT FROM ejections WHERE rater_id = %(id)s)
-            OR EXISTS (SELECT FROM datasets, jsonb_array_elements(manifest -> 'pairs') AS pair
-                       WHERE pair ->> 'rater_id' = %(id)s::text
-                          OR pair -> 'provenance' -> 'raters' ? %(id)s::text)
+            OR EXISTS (SELECT FROM dataset_raters WHERE rater_id = %(id)s::text)
     """
     row = conn.execute(sql, {"id": rater_id}).fetchone()
     assert row is not None  # a SELECT without FROM yields one row

@@ -5,7 +5,7 @@ import re
 import pytest
 from playwright.sync_api import expect
 
-from bot.chat_view import linked
+from bot.chat.view import linked
 from bot.html import article, prose
 from tests.builders import make_passage, make_turn
 from tests.web import visitor_of

@@ -11,11 +11,11 @@ from uuid import uuid4
 import gradio as gr
 import pytest
 
+from bot.chat.feedback import correct, rate
 from bot.desk.deploying import Deploying, UnconfirmedDeployment
 from bot.desk.review import CARDS as REVIEW
 from bot.desk.review_queue import ReviewCursor, find_entry
 from bot.desk.words import model_name
-from bot.feedback import correct, rate
 from core import feedback, learning
 from core.attempts import Outcome
 from core.audit import Action, list_entries

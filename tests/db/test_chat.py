@@ -8,8 +8,8 @@ import psycopg
 import pytest
 
 from answering.plan import Planner
-from bot.chat import ChatService, Finished, Started, Token
-from bot.chat_view import load_shown
+from bot.chat.service import ChatService, Finished, Started, Token
+from bot.chat.view import load_shown
 from core.conversations import (
     create_conversation,
     get_turn,

@@ -3,6 +3,7 @@
 import subprocess
 import sys
 import threading
+import time
 from contextlib import ExitStack
 from datetime import UTC, datetime, timedelta
 from uuid import uuid4
@@ -14,12 +15,14 @@ from core import learning
 from core.audit import Action, list_entries
 from core.base_model import BaseModel, read_base_model
 from core.errors import AdapterError, InvalidInput, ModelUnavailable, NotFound, StackError
+from core.jobs import JobState
 from core.settings import ROOT, Settings
 from core.types import DeploymentKind, DeploymentState, GateReport, ServerState
 from migrations.apply import FOLDER, apply
 from tests.adapters import write_adapter
 from tests.deployed import promote, rollback
 from tests.model_server import running_model_server
+from tests.worker import carry_out
 from training import deploy, promotion, registry
 
 PENDING, LIVE = DeploymentState.PENDING, DeploymentState.LIVE
@@ -121,6 +124,16 @@ def test_a_promotion_is_a_row_that_a_worker_brings_live(database, settings, serv
     assert ("anna", Action.ADAPTER_PROMOTED, name) == (entry.actor, entry.action, entry.subject)
 
 
+def test_the_row_comes_with_a_job(database, settings, make):
+    """A person who promotes should not have to wait for the clock's next look."""
+    name = make()
+    ask_for(database, settings, name)
+    job = carry_out(database, settings, "deploy")
+
+    assert (JobState.DONE, {"changes": [f"made {name} live"]}) == (job.state, job.result)
+    assert name == live(database, settings).adapter
+
+
 def test_it_is_live_once_every_model_server_is_ready(database, both, servers, make):
     """A customer must not be answered by the old adapter or the new one by chance."""
     name = make()
@@ -185,13 +198,17 @@ def test_no_transaction_is_open_while_a_server_is_asked(database, settings, serv
     open_ones = []
 
     def look(path):
+        sql = """
+            SELECT query FROM pg_stat_activity
+            WHERE datname = current_database() AND pid <> pg_backend_pid()
+              AND state LIKE 'idle in transaction%'
+        """
+        # A pool that grows sets up connections meanwhile; those end, and one that is held does not.
+        until_s = time.monotonic() + 5
         with psycopg.connect(settings.dsn, autocommit=True) as conn:
-            sql = """
-                SELECT query FROM pg_stat_activity
-                WHERE datname = current_database() AND pid <> pg_backend_pid()
-                  AND state LIKE 'idle in transaction%'
-            """
-            open_ones.extend(conn.execute(sql).fetchall())
+            while (found := conn.execute(sql).fetchall()) and time.monotonic() < until_s:
+                pass
+        open_ones.extend(found)
         with database.connect() as conn:
             learning.lock_deployments(conn)  # would wait for ever if it were held
 

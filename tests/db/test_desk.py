@@ -8,19 +8,20 @@ import gradio as gr
 import pytest
 from gradio.helpers import special_args
 
-from bot.chat_page import build_chat_page
+from bot.chat.page import build_chat_page
 from bot.desk import build_desk
 from bot.desk.knowledge import ArticleSelection
-from bot.desk.learning import LearningView
-from bot.desk.learning_overview import fingerprint
+from bot.desk.learning import CARDS, LearningView
+from bot.desk.learning_overview import fingerprint, load_overview
 from bot.desk.review_queue import ReviewCursor, find_entry
 from bot.web.handlers import permission_of
 from core.audit import list_entries
+from core.base_model import BaseModel
 from core.feedback import add_correction, decide_correction, record_review
 from core.jobs import list_jobs, request_job
-from core.learning import eject_rater, request_run
+from core.learning import deploy, eject_rater, request_run
 from core.people import PERMISSIONS, Role
-from core.types import CorrectionStatus, Rating, Verdict
+from core.types import CorrectionStatus, DeploymentKind, Rating, Verdict
 from tests.builders import ADMIN, ANNA, BEN, make_rating, make_request, make_turn
 from training.signals import Caps
 
@@ -252,3 +253,14 @@ def test_the_learning_page_notices(conn, change):
             eject_rater(conn, ANNA, "test", "")
 
     assert before != fingerprint(conn)
+
+
+def test_the_page_says_that_a_rollback_holds_runs_back(conn):
+    """Whoever wonders why a run that passed is not live finds the reason where they look."""
+    base = BaseModel("base")
+    deploy(conn, None, DeploymentKind.ROLLBACK, "anna", "worse answers", base=base, hold=True)
+
+    shown = CARDS.live_card(load_overview(conn, base, CAPS))
+
+    assert "anna rolled back on" in shown
+    assert "no run goes live" in shown

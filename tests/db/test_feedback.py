@@ -6,7 +6,7 @@ from uuid import uuid4
 import psycopg
 import pytest
 
-from bot.feedback import MAX_COMMENT_CHARS, correct, rate
+from bot.chat.feedback import MAX_COMMENT_CHARS, correct, rate
 from core.conversations import delete_conversation
 from core.errors import InvalidInput, NotFound, TurnNotFound
 from core.feedback import (

@@ -7,7 +7,7 @@ import pytest
 
 from answering.plan import Planner
 from bench.model_answers import Asker
-from bot.chat import ChatService, Started
+from bot.chat.service import ChatService, Started
 from core.conversations import get_turn
 from core.errors import ConfigurationError
 from core.settings import Settings

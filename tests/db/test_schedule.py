@@ -40,7 +40,7 @@ def freeze_now(conn, ids):
     conn.execute(
         "INSERT INTO datasets (id, path, sha256, n_train, n_heldout, manifest, created_at) "
         "VALUES (%s, '', '', 0, 0, %s, clock_timestamp())",
-        [uuid4(), Jsonb({"pairs": known})],
+        [uuid4(), Jsonb({"examples": known})],
     )
 
 

@@ -9,7 +9,7 @@ import pytest
 
 from answering.plan import Planner
 from answering.tokens import get_tokenizer
-from bot.chat import ChatService, Finished, Started, Token
+from bot.chat.service import ChatService, Finished, Started, Token
 from core.conversations import get_turn, streaming_adapters
 from core.db import Database
 from core.errors import ModelUnavailable

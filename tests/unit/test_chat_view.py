@@ -9,7 +9,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 from markdown_it import MarkdownIt
 
-from bot.chat_view import ShownTurn, below, linked
+from bot.chat.view import ShownTurn, below, linked
 from bot.html import MAX_CHARS, _renders, article, passage_lines, plain_in_markdown, prose
 from bot.tables import MAX_CELLS
 from core.errors import Busy

@@ -8,7 +8,7 @@ import pytest
 
 from core.jsonl import read_own_jsonl
 from training import dataset
-from training.dataset import MIN_EXAMPLES, MIN_HELDOUT, TooFewExamples, freeze, split
+from training.dataset import MIN_EXAMPLES, MIN_HELDOUT, TooFewExamples, freeze, split_off_heldout
 from training.examples import Example, Provenance
 from training.gate.statistics import wilson_interval
 from training.objectives import DPO
@@ -38,14 +38,14 @@ def conversations(examples):
 
 def test_a_fifth_of_many_examples_is_held_out():
     """Enough to judge by, most of it to learn from."""
-    train, heldout = split([example(n) for n in range(200)])
+    train, heldout = split_off_heldout([example(n) for n in range(200)])
 
     assert (160, 40) == (len(train), len(heldout))
 
 
 def test_few_examples_still_hold_out_as_many_as_the_gate_needs():
     """With fewer, no candidate could reach a lower bound above one half without luck."""
-    train, heldout = split([example(n) for n in range(MIN_EXAMPLES)])
+    train, heldout = split_off_heldout([example(n) for n in range(MIN_EXAMPLES)])
 
     assert (MIN_EXAMPLES - MIN_HELDOUT, MIN_HELDOUT) == (len(train), len(heldout))
     assert wilson_interval(MIN_HELDOUT - 1, MIN_HELDOUT)[0] > 0.5
@@ -56,18 +56,18 @@ def test_too_few_examples_are_refused_with_what_is_missing():
     with pytest.raises(
         TooFewExamples, match=r"too few examples to learn from: 15 .*at least 8 and 8"
     ):
-        split([example(n) for n in range(MIN_EXAMPLES - 1)])
+        split_off_heldout([example(n) for n in range(MIN_EXAMPLES - 1)])
 
 
 def test_many_examples_on_one_question_are_too_few():
     """Nothing could be held out that was not trained on."""
     with pytest.raises(TooFewExamples):
-        split([example(n, question="Same?") for n in range(100)])
+        split_off_heldout([example(n, question="Same?") for n in range(100)])
 
 
 def test_a_conversation_is_never_on_both_sides():
     """Its turns share text, so the held-out ones would be known."""
-    train, heldout = split([example(n, conversation=n // 3) for n in range(90)])
+    train, heldout = split_off_heldout([example(n, conversation=n // 3) for n in range(90)])
 
     assert set() == conversations(train) & conversations(heldout)
 
@@ -77,7 +77,7 @@ def test_a_question_is_never_on_both_sides_however_it_is_written():
     examples = [
         example(n, question=f"{' ' * (n % 2)}QUESTION {n // 2}?".title()) for n in range(90)
     ]
-    train, heldout = split(examples)
+    train, heldout = split_off_heldout(examples)
 
     asked = [{p.prompt[-1]["content"].strip() for p in part} for part in (train, heldout)]
     assert set() == asked[0] & asked[1]
@@ -100,7 +100,7 @@ def test_the_manifest_holds_the_hash_of_each_file_and_every_example(tmp_path):
     manifest = json.loads((frozen.path / "manifest.json").read_text())
     for name, expected in manifest["files"].items():
         assert expected == hashlib.sha256((frozen.path / name).read_bytes()).hexdigest()
-    assert {str(example(n).id) for n in range(40)} == {each["id"] for each in manifest["pairs"]}
+    assert {str(example(n).id) for n in range(40)} == {each["id"] for each in manifest["examples"]}
     assert "base" == manifest["base_model"]
 
 

@@ -57,10 +57,9 @@ TEMPLATES = {
 }
 
 turn = Turn(
-    ID, ID, 0, HOSTILE,
+    ID, ID, 0, HOSTILE, HOSTILE + " [1]", TurnStatus.STOPPED, HOSTILE, HOSTILE, HOSTILE, 5.0,
+    1500.0, None, 7, None, NOW, NOW,
     [{"role": "system", "content": HOSTILE}, *[{"role": "user", "content": HOSTILE}] * 2],
-    HOSTILE + " [1]", TurnStatus.STOPPED, HOSTILE, HOSTILE, HOSTILE, 5.0, 1500.0, None, 7, None,
-    NOW, NOW,
 )  # fmt: skip
 passage = make_passage(
     title=HOSTILE, heading=HOSTILE, body=HOSTILE, uri=HOSTILE, document_id=ID, text_rank=None
@@ -96,6 +95,7 @@ deployment = Deployment(
 overview = LearningOverview(
     Serving(HOSTILE, HOSTILE, HOSTILE, NOW),
     HOSTILE,
+    (HOSTILE, NOW),
     ExampleCount(1, 1),
     [run],
     [adapter],

@@ -17,12 +17,9 @@ FUNCTIONS = ast.FunctionDef | ast.AsyncFunctionDef
 # What the outside calls by its name: commands, tasks, kinds of jobs, and a module's entry.
 COMMANDS = {path for path in PRODUCT if path.parts[0] in ("cli", "workers")}
 CONVENTIONS = {"main", "run", "serve"}
-# While the rooms are rebuilt: each goes with the change that its room waits for.
-TOO_LONG = {"core/conversations.py", "core/jobs.py"}
-TWICE = {
-    "Asked", "Comparison", "cited_ranks", "milliseconds", "read_golden", "status", "Limits",
-    "split",
-}  # fmt: skip
+# Still to be mended: a file to be cut in two, and a name that three rooms use.
+TOO_LONG = {"core/conversations.py"}
+TWICE = {"Comparison"}
 
 
 def n_lines(path):
@@ -63,7 +60,7 @@ def test_files_are_short():
     lines = {str(path): n_lines(path) for path in MODULES}
 
     assert {} == {path: n for path, n in lines.items() if n > 300 and path not in TOO_LONG}
-    assert statistics.median(lines.values()) <= 125
+    assert statistics.median(lines.values()) <= 120
 
 
 def test_functions_are_short():

@@ -99,7 +99,7 @@ def test_any_objective_goes_from_signals_to_a_held_out_score(tmp_path, objective
     scores = [heldout_score(Server(), objective, row, "live", "candidate") for row in rows]
     finding = better_on_heldout(Evidence(scores, [], [], 0.0, 0))
 
-    assert {objective.name} == {each["objective"] for each in frozen.manifest["pairs"]}
+    assert {objective.name} == {each["objective"] for each in frozen.manifest["examples"]}
     columns = {"id", "prompt", *objective.columns}
     assert all(columns == set(row) for row in read_own_jsonl(frozen.path / "train.jsonl"))
     assert {"Good"} == {objective.wanted_text(row).split()[0] for row in rows}

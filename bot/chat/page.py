@@ -8,9 +8,9 @@ from uuid import UUID
 
 import gradio as gr
 
-from bot.chat_layout import ChatLayout
-from bot.chat_stream import AnswerStreams, WindowQuestion
-from bot.chat_view import conversation_id
+from bot.chat.layout import ChatLayout
+from bot.chat.stream import AnswerStreams, WindowQuestion
+from bot.chat.view import conversation_id
 from bot.services import Services
 from bot.web.handlers import EVENT, Update, handler, say, stream_handler
 from bot.web.people import address_of

@@ -8,8 +8,10 @@ from uuid import UUID
 import gradio as gr
 from markupsafe import Markup
 
-from bot.chat import Started
-from bot.chat_view import (
+from bot.chat.feedback_panel import FeedbackPanel
+from bot.chat.service import Started
+from bot.chat.sidebar import Sidebar
+from bot.chat.view import (
     Drawing,
     load_shown,
     messages_of,
@@ -17,9 +19,7 @@ from bot.chat_view import (
     thumbs_of,
     turn_ids_of,
 )
-from bot.feedback_panel import FeedbackPanel
 from bot.services import Services
-from bot.sidebar import Sidebar
 from bot.web.handlers import Update
 from core.company import load_company
 from core.conversations import load_turns

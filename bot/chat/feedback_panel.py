@@ -6,8 +6,8 @@ from uuid import UUID
 
 import gradio as gr
 
-from bot.chat_view import REASONS
-from bot.feedback import MAX_COMMENT_CHARS, MAX_CORRECTION_CHARS, correct, rate
+from bot.chat.feedback import MAX_COMMENT_CHARS, MAX_CORRECTION_CHARS, correct, rate
+from bot.chat.view import REASONS
 from bot.services import Services
 from bot.web.handlers import EVENT, Update, handler
 from bot.web.origin_mark import origin_of

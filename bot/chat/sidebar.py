@@ -8,9 +8,9 @@ from uuid import UUID
 import gradio as gr
 from markupsafe import Markup
 
-from bot.chat_view import conversation_id
+from bot.chat.turns import MAX_TITLE_CHARS
+from bot.chat.view import conversation_id
 from bot.services import Services
-from bot.turns import MAX_TITLE_CHARS
 from bot.web.handlers import EVENT, Update, handler
 from core.conversations import delete_conversation, list_conversations, rename_conversation
 from core.errors import InvalidInput

@@ -11,9 +11,9 @@ from uuid import UUID
 import gradio as gr
 
 from answering.generation import ANSWER_TIMEOUT_S
-from bot.chat import ChatEvent, Finished, Started, Token
-from bot.chat_layout import ChatLayout
-from bot.chat_view import Drawing
+from bot.chat.layout import ChatLayout
+from bot.chat.service import ChatEvent, Finished, Started, Token
+from bot.chat.view import Drawing
 from bot.services import Services
 from bot.web.admission import Ticket
 from bot.web.handlers import Update, say

@@ -11,7 +11,7 @@ from uuid import UUID
 
 from answering.generation import Generation, ModelStream
 from answering.plan import Planner
-from bot.turns import Draft, PlannedTurn, TurnStore
+from bot.chat.turns import Draft, PlannedTurn, TurnStore
 from core.errors import AdapterError
 from core.settings import NOTHING_FOUND
 from core.types import Passage, Turn, TurnStatus

@@ -12,7 +12,7 @@ from uuid import UUID
 from markupsafe import Markup
 from psycopg import Connection
 
-from bot.chat import Started
+from bot.chat.service import Started
 from bot.html import answer_html, plain_in_markdown
 from bot.templates import render
 from core.citations import cited_numbers, numbers_in_bracket
