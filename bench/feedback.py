@@ -19,7 +19,7 @@ from psycopg.conninfo import conninfo_to_dict, make_conninfo
 
 from bench.report import Row
 from bot.chat.feedback import rate
-from core import conversations
+from core import conversations, turns
 from core.db import Database
 from core.settings import Settings
 from core.types import Rating, TurnStatus
@@ -64,7 +64,7 @@ def _turn(database: Database) -> tuple[UUID, UUID]:
     owner_id, turn_id = uuid4(), uuid4()
     with database.connect() as conn:
         conversation = conversations.create_conversation(conn, owner_id)
-        conversations.start_turn(
+        turns.start_turn(
             conn,
             turn_id=turn_id,
             conversation_id=conversation.id,
@@ -78,7 +78,7 @@ def _turn(database: Database) -> tuple[UUID, UUID]:
             prompt_version="bench",
             retrieval_ms=0.0,
         )
-        conversations.finish_turn(
+        turns.finish_turn(
             conn,
             turn_id,
             answer="Three days.",

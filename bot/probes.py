@@ -14,11 +14,11 @@ from prometheus_client.exposition import CONTENT_TYPE_PLAIN_0_0_4
 
 from bot.services import Services
 from core.base_model import BaseModel, read_base_model
-from core.conversations import count_turns
 from core.db import Database
 from core.errors import DatabaseError, NotFound
 from core.feedback import count_ratings
 from core.learning import serving
+from core.turns import count_turns
 
 KEPT_S = 1.0  # a look at both services costs; however many ask, there is one a second
 

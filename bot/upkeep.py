@@ -17,9 +17,9 @@ from bot.services import Services
 from bot.settings_log import note_settings
 from bot.web.temporary import empty_by_age
 from bot.web.windows import Windows
-from core.conversations import fail_stale_turns
 from core.db import Database
 from core.errors import DatabaseError
+from core.turns import fail_stale_turns
 
 SWEEP_EVERY_S = 60
 FORGET_EVERY_S = 5

@@ -13,9 +13,9 @@ from bot.html import article, prose
 from bot.services import Services
 from bot.templates import render
 from bot.web.people import person_of
-from core.conversations import turn_owner, turn_passages
 from core.errors import NotFound, TurnNotFound
 from core.people import Permission, Person
+from core.turns import turn_owner, turn_passages
 from core.types import Passage
 from retrieval.store import StoredDocument, get_chunk_body, get_document
 

@@ -9,7 +9,7 @@ from typing import Any
 from psycopg import Connection
 
 from answering.scoring import holds_facts
-from core import conversations, feedback
+from core import feedback, turns
 from core.audit import Action, record
 from core.company import GoldenQuestion
 from core.types import Correction, CorrectionStatus
@@ -30,7 +30,7 @@ class Rated:
 def review(conn: Connection[Any], rated: Sequence[Rated]) -> int:
     """Play the admin: approve each correction whose facts stand in a passage that it cites."""
     corrected = [(each.question, each.correction) for each in rated if each.correction]
-    shown = conversations.passages_of_turns(conn, [each.turn_id for _, each in corrected])
+    shown = turns.passages_of_turns(conn, [each.turn_id for _, each in corrected])
     n_approved = 0
     for question, correction in corrected:
         texts = {passage.rank: passage.body for passage in shown.get(correction.turn_id, [])}

@@ -6,9 +6,10 @@ import gradio as gr
 from starlette.requests import Request
 
 from bot.web.people import PERSON_KEY
-from core.conversations import create_conversation, finish_turn, start_turn
+from core.conversations import create_conversation
 from core.feedback import record_rating
 from core.people import Person, Role
+from core.turns import finish_turn, start_turn
 from core.types import EVERYONE, Passage, Rating, TurnStatus
 
 ANNA = UUID("00000000-0000-0000-0000-00000000000a")

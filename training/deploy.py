@@ -12,7 +12,7 @@ from typing import Any
 import stamina
 from psycopg import Connection
 
-from core import conversations, learning
+from core import learning, turns
 from core.audit import Action, record
 from core.base_model import read_base_model
 from core.db import Database
@@ -204,7 +204,7 @@ def _wanted(conn: Connection[Any], settings: Settings) -> _Wanted:
     base = read_base_model(settings.model)
     resident = {learning.serving(conn, base).adapter, learning.previous_live(conn, base)} - {None}
     pending = learning.pending_deployment(conn)
-    in_use = conversations.streaming_adapters(conn) | learning.adapters_on_trial(conn)
+    in_use = turns.streaming_adapters(conn) | learning.adapters_on_trial(conn)
     return _Wanted(
         resident=[learning.get_adapter(conn, name) for name in sorted(filter(None, resident))],
         in_use=in_use | ({pending.adapter_name} if pending and pending.adapter_name else set()),

@@ -13,7 +13,7 @@ from uuid import UUID, uuid5
 from psycopg import Connection
 
 from answering.plan import Planner
-from core import conversations, feedback
+from core import conversations, feedback, turns
 from core.audit import Action, record
 from core.db import Database
 from core.errors import InvalidInput
@@ -179,7 +179,7 @@ def _store(conn: Connection[Any], line: Line, messages: Sequence[Message]) -> bo
         return False
     title = line.question[:60]
     conversation = conversations.create_conversation(conn, rater_id, title)
-    conversations.start_turn(
+    turns.start_turn(
         conn,
         turn_id=turn_id,
         conversation_id=conversation.id,
@@ -193,7 +193,7 @@ def _store(conn: Connection[Any], line: Line, messages: Sequence[Message]) -> bo
         prompt_version="imported",
         retrieval_ms=None,
     )
-    conversations.finish_turn(
+    turns.finish_turn(
         conn,
         turn_id,
         answer=line.answer,

@@ -8,11 +8,11 @@ from uuid import UUID
 
 from psycopg import Connection
 
-from core.conversations import get_turn, turn_owner
 from core.db import Database
 from core.errors import InvalidInput, TurnNotFound
 from core.feedback import add_correction, corrections_of, current_rating, record_rating
 from core.text import storable_text
+from core.turns import get_turn, turn_owner
 from core.types import Correction, Feedback, Rating, Reason, TurnStatus
 
 MAX_COMMENT_CHARS = 2_000

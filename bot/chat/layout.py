@@ -22,8 +22,8 @@ from bot.chat.view import (
 from bot.services import Services
 from bot.web.handlers import Update
 from core.company import load_company
-from core.conversations import load_turns
 from core.errors import RatchetError
+from core.turns import load_turns
 from core.types import Turn
 
 WELCOME = Markup(

@@ -14,9 +14,9 @@ from bot.chat.view import conversation_id
 from bot.services import Services
 from bot.web.handlers import EVENT, Update, handler, say, stream_handler
 from bot.web.people import address_of
-from core.conversations import load_turns
 from core.errors import InvalidInput, NotFound, RatchetError
 from core.people import Permission, Person
+from core.turns import load_turns
 from core.types import Turn
 
 MAX_POSITION_DIGITS = 7

@@ -17,8 +17,8 @@ from bot.chat.view import Drawing
 from bot.services import Services
 from bot.web.admission import Ticket
 from bot.web.handlers import Update, say
-from core.conversations import count_streaming
 from core.errors import Busy, RatchetError
+from core.turns import count_streaming
 
 
 @dataclass(frozen=True, slots=True)

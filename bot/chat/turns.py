@@ -10,15 +10,10 @@ from answering.generation import Generation
 from answering.plan import Plan, Planner, history_of
 from answering.prompt import PROMPT_VERSION
 from core.base_model import read_base_model
-from core.conversations import (
-    create_conversation,
-    finish_turn,
-    load_turns,
-    reassign_turn,
-    start_turn,
-)
+from core.conversations import create_conversation
 from core.errors import InvalidInput, ModelUnavailable
 from core.learning import serving
+from core.turns import finish_turn, load_turns, reassign_turn, start_turn
 from core.types import Turn, TurnStatus
 
 MAX_TITLE_CHARS = 60

@@ -16,9 +16,9 @@ from bot.chat.service import Started
 from bot.html import answer_html, plain_in_markdown
 from bot.templates import render
 from core.citations import cited_numbers, numbers_in_bracket
-from core.conversations import passages_of_turns
 from core.errors import RatchetError
 from core.feedback import corrections_by_turn, current_ratings
+from core.turns import passages_of_turns
 from core.types import Correction, Feedback, Passage, Rating, Reason, Turn, TurnStatus
 
 REASONS = {

@@ -26,10 +26,10 @@ from bot.web.handlers import EVENT, Update, handler
 from core import audit
 from core.attempts import JobAttempt, list_attempts
 from core.audit import Action
-from core.conversations import questions_of
 from core.errors import InvalidInput
 from core.jobs import Job, get_job, list_jobs
 from core.people import Permission, Person
+from core.turns import questions_of
 from retrieval.adoption import adopt, can_adopt, current_options, return_to_settings
 from retrieval.articles import articles_by_uri
 from retrieval.options import SearchOptions, in_words, parse_figures

@@ -8,8 +8,8 @@ from uuid import UUID
 
 from psycopg import Connection
 
-from core.conversations import get_turn, turn_passages
 from core.feedback import disliked_turns
+from core.turns import get_turn, turn_passages
 from core.types import Feedback, Passage, Rating, Review, Turn
 from training.signals import AnswerSignals, Caps, load_signals_of
 

@@ -4,9 +4,9 @@ import numpy as np
 import pytest
 
 from core.attempts import Outcome
-from core.conversations import questions_of
 from core.errors import NotFound
 from core.jobs import end_attempt, get_job, list_jobs, request_job
+from core.turns import questions_of
 from retrieval.articles import PAGE_SIZE, article_chunks, find_articles, get_article
 from retrieval.chunk import Chunk
 from retrieval.load import LoadedDocument

@@ -10,17 +10,12 @@ import pytest
 from answering.plan import Planner
 from bot.chat.service import ChatService, Finished, Started, Token
 from bot.chat.view import load_shown
-from core.conversations import (
-    create_conversation,
-    get_turn,
-    list_conversations,
-    load_turns,
-    turn_passages,
-)
+from core.conversations import create_conversation, list_conversations
 from core.db import Database
 from core.errors import DatabaseUnavailable, InvalidInput, ModelUnavailable, NotFound
 from core.feedback import add_correction
 from core.settings import NOTHING_FOUND, Settings
+from core.turns import get_turn, load_turns, turn_passages
 from core.types import TurnStatus
 from retrieval.ingest import ingest
 from tests.builders import ANNA, BEN, make_rating, make_turn

@@ -5,21 +5,23 @@ from uuid import uuid4
 import pytest
 
 from core.conversations import (
-    count_turns,
     create_conversation,
     delete_conversation,
+    list_conversations,
+    rename_conversation,
+)
+from core.errors import NotFound, TurnNotFound
+from core.turns import (
+    count_turns,
     fail_stale_turns,
     finish_turn,
     get_turn,
-    list_conversations,
     load_turns,
     reassign_turn,
-    rename_conversation,
     streaming_adapters,
     turn_owner,
     turn_passages,
 )
-from core.errors import NotFound, TurnNotFound
 from core.types import TurnStatus
 from tests.builders import ANNA, BEN, make_messages, make_passage, make_turn
 

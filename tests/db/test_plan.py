@@ -8,9 +8,9 @@ import pytest
 from answering.plan import Planner
 from bench.model_answers import Asker
 from bot.chat.service import ChatService, Started
-from core.conversations import get_turn
 from core.errors import ConfigurationError
 from core.settings import Settings
+from core.turns import get_turn
 from core.vllm import Completion
 from retrieval.ingest import ingest
 from tests.builders import ANNA, make_turn

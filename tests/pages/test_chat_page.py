@@ -6,9 +6,10 @@ from contextlib import closing
 import pytest
 from playwright.sync_api import expect
 
-from core.conversations import get_turn, list_conversations, load_turns
+from core.conversations import list_conversations
 from core.db import Database
 from core.feedback import corrections_of, current_rating
+from core.turns import get_turn, load_turns
 from core.types import Rating, TurnStatus
 from tests.builders import BEN, make_passage, make_turn
 from tests.web import visitor_of, web_that_holds

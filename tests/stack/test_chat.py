@@ -10,11 +10,11 @@ import pytest
 from answering.plan import Planner
 from answering.tokens import get_tokenizer
 from bot.chat.service import ChatService, Finished, Started, Token
-from core.conversations import get_turn, streaming_adapters
 from core.db import Database
 from core.errors import ModelUnavailable
 from core.learning import deploy, insert_adapter, next_adapter_name
 from core.settings import Settings
+from core.turns import get_turn, streaming_adapters
 from core.types import DeploymentKind, TurnStatus
 from core.vllm import VllmClient
 from retrieval.embed import get_embedder
