@@ -56,11 +56,11 @@ def test_no_input_of_any_function_takes_a_file_in_any_shape(
                         assert 422 == answer.status_code, (page, number, shape)
 
 
-@pytest.mark.parametrize("name", ["ChatPage.send_suggested", "FeedbackPanel.rate_answer"])
+@pytest.mark.parametrize("name", ["ChatPage.send_suggested", "ChatPage.rate_answer"])
 def test_what_comes_with_an_event_is_no_file_either(visitor, pages, secret_file, name):
     """A choice's value goes where a question goes."""
     path, secret = secret_file
-    n_inputs = {"ChatPage.send_suggested": 1, "FeedbackPanel.rate_answer": 2}[name]
+    n_inputs = {"ChatPage.send_suggested": 1, "ChatPage.rate_answer": 2}[name]
     for shape in shapes(path):
         event = {"index": 0, "value": shape, "liked": True}
         answer = visitor.call(pages[""][name], *[""] * n_inputs, event=event)
