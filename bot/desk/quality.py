@@ -71,7 +71,7 @@ class QualityPage:
         )
         self.card = gr.HTML(elem_id="desk-evaluation-card", **CLICKABLE)
         self.in_use = gr.HTML(elem_id="desk-search-in-use", **PLAIN)
-        with gr.Row():
+        with gr.Row(elem_classes="deploy-row"):
             self.adopt = gr.Button(
                 "Adopt these settings", variant="primary", visible=False, elem_id="desk-adopt"
             )

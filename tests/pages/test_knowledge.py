@@ -169,6 +169,7 @@ def test_the_folder_is_brought_in_again_by_one_click(desk, shop, company):
 def test_an_ingest_is_cancelled_at_a_click(desk, shop):
     """A site that turns out to be huge is left alone again."""
     page = desk("Knowledge")
+    expect(page.locator("#desk-articles-line")).to_contain_text("3 articles")
     page.get_by_role("button", name="Bring articles in").click()
     page.get_by_role("button", name="Bring in the articles folder again").click()
 
