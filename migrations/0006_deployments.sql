@@ -3,12 +3,14 @@
 -- Hash of the base model that an adapter was trained on; NULL for adapters older than this column.
 ALTER TABLE adapters ADD COLUMN base_sha256 text;
 
--- Whether two base models are one: by their hashes, or by name where a hash is not known. So an
--- adapter still fits its base when the folder of the base was moved.
+-- Whether two base models are one: by their hashes, so that an adapter still fits its base when the
+-- folder of the base was moved. Where a hash is not known, by name; of folders the last two parts
+-- count, since a new checkout of this product over the old database is the usual move.
 CREATE FUNCTION same_base(name_a text, sha256_a text, name_b text, sha256_b text) RETURNS boolean
 LANGUAGE sql IMMUTABLE PARALLEL SAFE
 RETURN CASE WHEN sha256_a <> '' AND sha256_b <> '' THEN sha256_a = sha256_b
-            ELSE name_a = name_b END;
+            ELSE coalesce(substring(name_a FROM '[^/]+/[^/]+/*$'), name_a)
+               = coalesce(substring(name_b FROM '[^/]+/[^/]+/*$'), name_b) END;
 
 ALTER TABLE deployments
     ADD COLUMN state text NOT NULL DEFAULT 'superseded'

@@ -39,7 +39,7 @@ $$;
 
 CREATE FUNCTION public.same_base(name_a text, sha256_a text, name_b text, sha256_b text) RETURNS boolean
     LANGUAGE sql IMMUTABLE PARALLEL SAFE
-    RETURN CASE WHEN ((sha256_a <> ''::text) AND (sha256_b <> ''::text)) THEN (sha256_a = sha256_b) ELSE (name_a = name_b) END;
+    RETURN CASE WHEN ((sha256_a <> ''::text) AND (sha256_b <> ''::text)) THEN (sha256_a = sha256_b) ELSE (COALESCE("substring"(name_a, '[^/]+/[^/]+/*$'::text), name_a) = COALESCE("substring"(name_b, '[^/]+/[^/]+/*$'::text), name_b)) END;
 
 CREATE FUNCTION public.sha256_hex(body jsonb) RETURNS text
     LANGUAGE sql IMMUTABLE STRICT PARALLEL SAFE

@@ -445,6 +445,8 @@ def test_nothing_goes_back_to_an_adapter_of_another_base(database, settings, mak
         (("/old", "a"), ("/old", "b"), False),  # other files under the same path
         (("/old", None), ("/old", "b"), True),  # registered before hashes were stored
         (("/old", None), ("/new", "b"), False),
+        (("/old/examples/model", None), ("/new/examples/model", "b"), True),  # a new checkout
+        (("/old/examples/model", "a"), ("/new/examples/model", "b"), False),
         (("org/model", "a"), ("org/model", ""), True),  # its files are on another machine
     ],
 )
