@@ -62,7 +62,7 @@ def request_run_without_ejected(conn: Connection[Any]) -> UUID | None:
     Request the run that ejections ask for, unless it was; None also while a run is active.
 
     What is active may have read the feedback already, so it does not count. The row waits
-    with its run unset, and the reaper asks again until a run was requested.
+    with its run unset, and the clock asks again until a run was requested.
     """
     if not learning.has_unanswered_ejection(conn):
         return None
