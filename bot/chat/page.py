@@ -18,6 +18,7 @@ from core.errors import InvalidInput, NotFound, RatchetError
 from core.people import Permission, Person
 from core.turns import load_turns
 from core.types import Turn
+from retrieval.options import Scope
 
 MAX_POSITION_DIGITS = 7
 SHOW_IN_ADDRESS = (
@@ -106,6 +107,7 @@ class ChatPage:
                 question=question,
                 conversation_id=conversation_id(conversation),
                 position=position,
+                scope=Scope(audiences=person.audiences),
             )
         )
 

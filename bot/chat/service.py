@@ -16,6 +16,7 @@ from core.errors import AdapterError
 from core.settings import NOTHING_FOUND
 from core.types import Passage, Turn, TurnStatus
 from core.vllm import BASE
+from retrieval.options import Scope
 
 
 @dataclass(frozen=True, slots=True)
@@ -65,6 +66,7 @@ class ChatService:
         question: str,
         *,
         position: int | None = None,
+        scope: Scope | None = None,
     ) -> AsyncGenerator[ChatEvent, None]:
         """
         Answer a question: `Started`, then `Token`s, then `Finished`.
@@ -72,7 +74,8 @@ class ChatService:
         Without a conversation a new one is begun. With a position, the turn there and all
         after it are superseded (regenerate, edit). The turn is stored before its first token
         and again with its end: closing this iterator early leaves it 'stopped' with what was
-        written so far, an error leaves it 'failed'.
+        written so far, an error leaves it 'failed'. `scope` is what the asker may look through: a
+        visitor's, when none is given.
 
         Raises:
             InvalidInput: The question is empty, too long or at an impossible position.
@@ -80,7 +83,7 @@ class ChatService:
             ModelUnavailable: vLLM can't be reached or broke off.
             DatabaseUnavailable: Postgres can't be reached.
         """
-        draft = await self._open(owner_id, conversation_id, question, position)
+        draft = await self._open(owner_id, conversation_id, question, position, scope)
         self._drafts[draft.turn.id] = draft
         passages, before = draft.planned.plan.passages, draft.planned.before
         status = TurnStatus.FAILED
@@ -113,12 +116,17 @@ class ChatService:
                 draft.stop()
 
     async def _open(
-        self, owner_id: UUID, conversation_id: UUID | None, question: str, position: int | None
+        self,
+        owner_id: UUID,
+        conversation_id: UUID | None,
+        question: str,
+        position: int | None,
+        scope: Scope | None,
     ) -> Draft:
         """Store the turn while the model reads it already; neither goes on without the other."""
         asked_at = perf_counter()
         planned = await asyncio.to_thread(
-            self._turns.plan, owner_id, conversation_id, question, position
+            self._turns.plan, owner_id, conversation_id, question, position, scope
         )
         asks_model = planned.plan.asks_model
         generation = self._generate(planned, planned.adapter) if asks_model else None

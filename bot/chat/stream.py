@@ -19,6 +19,7 @@ from bot.web.admission import Ticket
 from bot.web.handlers import Update, say
 from core.errors import Busy, RatchetError
 from core.turns import count_streaming
+from retrieval.options import Scope
 
 
 @dataclass(frozen=True, slots=True)
@@ -31,6 +32,7 @@ class WindowQuestion:
     question: str
     conversation_id: UUID | None  # None: it begins one
     position: int | None  # of the question that it takes the place of; None: at the end
+    scope: Scope  # what the asker may look through
 
 
 @dataclass(slots=True)
@@ -108,7 +110,11 @@ class AnswerStreams:
         """Draw one answer from its start to its end, or to where nobody reads it any more."""
         watch = asyncio.create_task(self._stop_unheard(open_answer, asked))
         answer = self.services.chat.answer(
-            asked.owner_id, asked.conversation_id, asked.question, position=asked.position
+            asked.owner_id,
+            asked.conversation_id,
+            asked.question,
+            position=asked.position,
+            scope=asked.scope,
         )
         try:
             async with aclosing(answer) as events:

@@ -15,6 +15,7 @@ from core.errors import InvalidInput, ModelUnavailable
 from core.learning import serving
 from core.turns import finish_turn, load_turns, reassign_turn, start_turn
 from core.types import Turn, TurnStatus
+from retrieval.options import Scope
 
 MAX_TITLE_CHARS = 60
 
@@ -66,7 +67,12 @@ class TurnStore:
     planner: Planner
 
     def plan(
-        self, owner_id: UUID, conversation_id: UUID | None, question: str, position: int | None
+        self,
+        owner_id: UUID,
+        conversation_id: UUID | None,
+        question: str,
+        position: int | None,
+        scope: Scope | None,
     ) -> PlannedTurn:
         """
         Read the conversation and make the prompt; nothing is written.
@@ -81,7 +87,7 @@ class TurnStore:
         if position is not None and not 0 <= position <= len(turns):
             raise InvalidInput(f"there is no question {position + 1} in this conversation")
         before = turns[:position]
-        plan = self.planner.plan(question, history_of(before))
+        plan = self.planner.plan(question, history_of(before), scope)
         return PlannedTurn(
             owner_id, conversation_id, before, plan, adapter if plan.asks_model else None
         )

@@ -1,7 +1,7 @@
 """A chat turn without the model server: what is refused, what is said, what stays stored."""
 
 import time
-from contextlib import contextmanager
+from contextlib import aclosing, contextmanager
 from uuid import uuid4
 
 import psycopg
@@ -16,8 +16,9 @@ from core.errors import DatabaseUnavailable, InvalidInput, ModelUnavailable, Not
 from core.feedback import add_correction
 from core.settings import NOTHING_FOUND, Settings
 from core.turns import get_turn, load_turns, turn_passages
-from core.types import TurnStatus
+from core.types import EVERYONE, TurnStatus
 from retrieval.ingest import ingest
+from retrieval.options import Scope
 from tests.builders import ANNA, BEN, make_rating, make_turn
 
 UNANSWERABLE = "Which football team won the championship back in nineteen eighty?"
@@ -46,6 +47,23 @@ def only_turn(database, owner_id=ANNA):
         (talk,) = list_conversations(conn, owner_id)
         (turn,) = load_turns(conn, talk.id, owner_id)
         return get_turn(conn, turn.id)
+
+
+async def test_an_asker_finds_what_is_for_their_audience(chat, tmp_path, database, embedder):
+    """What only staff may read is told to nobody else, whoever else asks the same chat."""
+    article = tmp_path / "discount.md"
+    article.write_text("# Staff discount\n\nThe staff discount on knives is 40 percent.")
+    ingest(database, embedder, [article], audience="staff")
+    question = "How much is the staff discount on knives?"
+    staff = Scope(audiences=(EVERYONE, "staff"))
+
+    shown = []
+    for scope in (Scope(), staff):
+        async with aclosing(chat.answer(ANNA, None, question, scope=scope)) as events:
+            shown.append([passage.title for passage in (await anext(events)).passages])
+
+    assert ["Staff discount"] == shown[1]
+    assert "Staff discount" not in shown[0]
 
 
 async def test_with_nothing_relevant_the_bot_says_so(chat, database):
