@@ -132,7 +132,7 @@ class ChatPage:
         """Show what the address names, unless a question was asked before the page had loaded."""
         drawn = self._open(person, conversation)
         nothing: Update = gr.skip()
-        return nothing if self.streams.is_writing(request.session_hash) else drawn
+        return nothing if self.streams.has_asked(request.session_hash) else drawn
 
     @handler(Permission.ASK)
     def start_new(self, person: Person, conversation: str, request: gr.Request) -> Update:

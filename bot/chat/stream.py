@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+from collections import deque
 from collections.abc import AsyncGenerator, AsyncIterator
 from contextlib import aclosing
 from dataclasses import dataclass
@@ -50,10 +51,11 @@ class AnswerStreams:
     def __init__(self, services: Services, layout: ChatLayout) -> None:
         self.services, self.layout = services, layout
         self._open_by_session: dict[str, OpenAnswer] = {}
+        self._asked: deque[str] = deque(maxlen=1000)  # windows, the last to ask at the end
 
-    def is_writing(self, session: str | None) -> bool:
-        """Whether an answer is being written in a window."""
-        return session in self._open_by_session
+    def has_asked(self, session: str | None) -> bool:
+        """Whether a question was asked in a window lately, answered or not."""
+        return session in self._asked
 
     def leave(self, session: str | None) -> bool:
         """Draw nothing more in a window; return whether an answer was being written there."""
@@ -65,6 +67,7 @@ class AnswerStreams:
     async def write(self, asked: WindowQuestion) -> AsyncGenerator[Update, None]:
         """Draw an answer as it is written; a question that can't be taken stays in the composer."""
         open_answer = self._open_by_session[asked.session] = OpenAnswer()
+        self._asked.append(asked.session)
         try:
             ticket = self.services.admission.enter(asked.owner_id, asked.address)
             try:
